@@ -1,0 +1,51 @@
+//! The root image: an index of inodes that the VMM lays out and the kernel reads in place.
+//!
+//! Entry 0 is the root directory. The children of a directory stand side by side
+//! and are sorted by name (byte order), so a look-up is a binary search and needs no
+//! set-up in the guest. File contents are page-aligned in the image's GPA range and the
+//! last page is padded with zeros.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// One inode of the root image.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ImageEntry {
+    /// Type and permissions, as `st_mode`.
+    pub mode: u32,
+    /// Index of the directory this entry is in; the root's is 0.
+    pub parent: u32,
+    /// First byte of the name in the name bytes.
+    pub name_start: u32,
+    /// Bytes of the name, 1 to 255; 0 for the root.
+    pub name_len: u32,
+    /// Regular file: GPA of its first page. Symbolic link: first byte of the target in the
+    /// name bytes. Directory: index of its first child. Device: `st_rdev`.
+    pub data: u64,
+    /// Regular file and symbolic link: bytes. Directory: number of children.
+    pub size: u64,
+    /// Modification time, seconds since the epoch.
+    pub mtime: i64,
+    /// Number of hard links (directories: 2 + subdirectories).
+    pub nlink: u32,
+    /// Owner and group are always 0.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<ImageEntry>() == 48);
+
+/// `st_mode` type bits (inode(7)).
+pub mod mode {
+    /// Mask of the type bits.
+    pub const S_IFMT: u32 = 0o170000;
+    /// Directory.
+    pub const S_IFDIR: u32 = 0o040000;
+    /// Character device.
+    pub const S_IFCHR: u32 = 0o020000;
+    /// Regular file.
+    pub const S_IFREG: u32 = 0o100000;
+    /// Symbolic link.
+    pub const S_IFLNK: u32 = 0o120000;
+    /// FIFO.
+    pub const S_IFIFO: u32 = 0o010000;
+}

@@ -1,0 +1,1 @@
+//! Builds the Kernel. Replaced by the real thing.

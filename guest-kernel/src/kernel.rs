@@ -1,0 +1,99 @@
+//! The kernel's whole state in one value.
+
+use crate::arena::Arena;
+use crate::fs::{FdTable, FileSystem};
+use crate::memory::{AddressSpace, Frames, UserMemory, space::KernelHalf};
+use crate::process::scheduler::Scheduler;
+use crate::process::signal::SignalHandlers;
+use crate::process::task::{TaskId, TaskTable, ThreadGroup};
+use crate::arena::Id;
+use crate::time::Clock;
+use alloc::vec::Vec;
+
+/// Everything the kernel knows. Subsystems are fields, so that a handler can borrow several at once.
+#[derive(Debug)]
+pub struct Kernel {
+    /// Page frames and the window to their bytes; also holds the event counters.
+    pub frames: Frames,
+    /// Address spaces, shared by CLONE_VM.
+    pub spaces: Arena<AddressSpace>,
+    /// What every new address space carries in its upper half.
+    pub kernel_half: KernelHalf,
+    /// Files, pipes, the console, descriptor tables.
+    pub fs: FileSystem,
+    /// Processes and threads.
+    pub tasks: TaskTable,
+    /// Thread groups (processes in the sense of POSIX).
+    pub groups: Arena<ThreadGroup>,
+    /// Signal dispositions, shared by CLONE_SIGHAND.
+    pub handlers: Arena<SignalHandlers>,
+    /// Who runs next.
+    pub scheduler: Scheduler,
+    /// TSC to time.
+    pub clock: Clock,
+    /// Pseudo-random bytes for AT_RANDOM and getrandom.
+    pub random: crate::kernel::Random,
+    /// NUL-terminated boot strings: see BootInfo::strings.
+    pub boot_flags: u64,
+    /// The first program's wait status, once it has ended.
+    pub first_exit: Option<u32>,
+}
+
+impl Kernel {
+    /// The memory of a task that has an address space.
+    pub fn user(&mut self, task: TaskId) -> UserMemory<'_> {
+        let space = self.tasks[task].space.expect("a task in a system call has an address space");
+        UserMemory { space: &mut self.spaces[space], frames: &mut self.frames }
+    }
+
+    /// The file system, the task's descriptor table, and its memory, borrowed side by side.
+    pub fn files_and_user(&mut self, task: TaskId) -> (&mut FileSystem, Id<FdTable>, UserMemory<'_>) {
+        let record = &self.tasks[task];
+        let space = record.space.expect("a task in a system call has an address space");
+        let table = record.files.expect("a task in a system call has descriptors");
+        (&mut self.fs, table, UserMemory { space: &mut self.spaces[space], frames: &mut self.frames })
+    }
+
+    /// Makes everybody runnable whom the file system has woken.
+    pub fn deliver_wakeups(&mut self) {
+        let woken: Vec<TaskId> = core::mem::take(&mut self.fs.woken);
+        for task in woken {
+            self.wake(task);
+        }
+    }
+}
+
+/// xoshiro256** (Blackman & Vigna 2018), seeded by the VMM from the host's entropy.
+#[derive(Debug)]
+pub struct Random {
+    state: [u64; 4],
+}
+
+impl Random {
+    /// From a seed that is not all zeros.
+    pub const fn new(seed: [u64; 4]) -> Self {
+        Self { state: seed }
+    }
+
+    /// The next 64 bits.
+    pub fn next(&mut self) -> u64 {
+        let s = &mut self.state;
+        let result = s[1].wrapping_mul(5).rotate_left(7).wrapping_mul(9);
+        let t = s[1] << 17;
+        s[2] ^= s[0];
+        s[3] ^= s[1];
+        s[1] ^= s[2];
+        s[0] ^= s[3];
+        s[2] ^= t;
+        s[3] = s[3].rotate_left(45);
+        result
+    }
+
+    /// Fills a buffer.
+    pub fn fill(&mut self, buffer: &mut [u8]) {
+        for chunk in buffer.chunks_mut(8) {
+            let bytes = self.next().to_le_bytes();
+            chunk.copy_from_slice(&bytes[..chunk.len()]);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Addresses by kind. User virtual addresses stay plain `u64`: they are claims, checked where used.
+
+use forkvm_abi::PAGE_SIZE;
+
+/// A guest-physical address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PhysAddr(pub u64);
+
+/// A page frame: 4 KiB of guest-physical memory.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Frame(u64);
+
+impl Frame {
+    /// The frame that contains an address.
+    pub const fn containing(address: PhysAddr) -> Self {
+        Self(address.0 / PAGE_SIZE)
+    }
+
+    /// By page frame number.
+    pub const fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Page frame number.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// Address of its first byte.
+    pub const fn address(self) -> PhysAddr {
+        PhysAddr(self.0 * PAGE_SIZE)
+    }
+}
+
+impl core::fmt::Debug for Frame {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "frame {:#x}", self.0 * PAGE_SIZE)
+    }
+}
+
+impl core::fmt::Debug for PhysAddr {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+/// Rounds down to a page boundary.
+pub const fn page_down(address: u64) -> u64 {
+    address & !(PAGE_SIZE - 1)
+}
+
+/// Rounds up to a page boundary; `None` on overflow.
+pub const fn page_up(address: u64) -> Option<u64> {
+    match address.checked_add(PAGE_SIZE - 1) {
+        Some(sum) => Some(page_down(sum)),
+        None => None,
+    }
+}

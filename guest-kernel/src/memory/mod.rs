@@ -1,0 +1,23 @@
+//! Memory: frames, page tables, and the address spaces of processes.
+//!
+//! `phys` is the only door to guest-physical memory. `frames` counts references;
+//! `page_table` walks and edits; `vma` keeps the regions; `space` puts both together; one
+//! file per operation on a space: `fault`, `fork`, `map` (mmap, munmap, mprotect, mremap,
+//! madvise, brk). `user` is how the rest of the kernel reaches a process's memory.
+
+pub mod address;
+pub mod fault;
+pub mod fork;
+pub mod frames;
+pub mod map;
+pub mod page_table;
+pub mod phys;
+pub mod space;
+pub mod user;
+pub mod vma;
+
+pub use address::{Frame, PhysAddr};
+pub use fault::{Access, FaultOutcome};
+pub use frames::Frames;
+pub use space::AddressSpace;
+pub use user::UserMemory;
