@@ -1,7 +1,7 @@
 //! System calls: from registers to a handler and back.
 //!
 //! `table` has one line a call. [`Kernel::system_call`] looks the number up, runs the
-//! handler, and is the one place that turns its result into registers. Handlers are thin:
+//! handler, and [`Kernel::finish`] is the one place that turns a result into registers. Handlers are thin:
 //! decode, call the subsystem, wrap.
 
 pub mod file;
@@ -12,9 +12,14 @@ pub mod system;
 pub mod table;
 pub mod time;
 
+use crate::arch;
 use crate::errno::Errno;
 use crate::kernel::Kernel;
-use crate::process::task::TaskId;
+use crate::process::task::{Progress, TaskId};
+use alloc::format;
+use forkvm_abi::boot::flag;
+use forkvm_abi::doorbell::LogLevel;
+use forkvm_abi::inspect::ProcessState;
 
 /// What a handler hands back when it did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,4 +79,105 @@ pub enum WaitChannel {
     DoPoll = 10,
     FutexWait = 11,
     DoSignalStop = 12,
+}
+
+/// Results that never reach a program: signal delivery turns them into EINTR or runs the call
+/// again (Linux: include/linux/errno.h).
+pub mod restart {
+    /// Again, unless a handler without SA_RESTART runs.
+    pub const ERESTARTSYS: u64 = 512;
+    /// Again, unless any handler runs.
+    pub const ERESTARTNOHAND: u64 = 514;
+    /// Again with the time that is left, unless any handler runs.
+    pub const ERESTART_RESTARTBLOCK: u64 = 516;
+}
+
+/// Heap that a handler may use up; with less than that, only calls that give something back are served.
+const HEAP_FOR_A_CALL: usize = 96 << 10;
+
+impl Kernel {
+    /// A task has executed `syscall`: its number is in orig_rax.
+    pub fn system_call(&mut self, task: TaskId) {
+        self.frames.counters.syscalls += 1;
+        self.tasks[task].progress = Progress::None;
+        self.dispatch(task);
+    }
+
+    /// A parked task was woken: its call runs again from the start.
+    pub fn resume_system_call(&mut self, task: TaskId) {
+        self.dispatch(task);
+    }
+
+    fn dispatch(&mut self, task: TaskId) {
+        let regs = &self.tasks[task].record.regs;
+        let number = regs.orig_rax;
+        let args = Args([regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9]);
+        let result = match table::lookup(number) {
+            Some(call) if self.has_heap_for(call) => (call.handler)(self, task, &args),
+            Some(_) => Err(Errno::ENOMEM),
+            None => self.unknown_call(task, number, &args),
+        };
+        self.finish(task, result);
+    }
+
+    fn has_heap_for(&mut self, call: &table::Call) -> bool {
+        arch::top_up_heap(&mut self.frames);
+        arch::headroom() >= HEAP_FOR_A_CALL || call.frees
+    }
+
+    /// The one place that turns a result into registers.
+    fn finish(&mut self, task: TaskId, result: SyscallResult) {
+        match result {
+            Ok(Completion::Value(value)) => self.tasks[task].record.regs.rax = value,
+            Err(errno) => self.tasks[task].record.regs.rax = errno.to_rax(),
+            Ok(Completion::Park { channel, deadline }) => self.park(task, channel, deadline),
+            Ok(Completion::Registers) => {}
+        }
+        self.deliver_wakeups();
+    }
+
+    /// The caller sleeps, unless a signal is there already.
+    fn park(&mut self, task: TaskId, channel: WaitChannel, deadline: Option<u64>) {
+        if channel != WaitChannel::KernelClone && self.signal_pending(task) {
+            return self.interrupt_call(task, channel);
+        }
+        let sleeper = &mut self.tasks[task];
+        let state = if channel == WaitChannel::KernelClone { ProcessState::Uninterruptible } else { ProcessState::Sleeping };
+        sleeper.record.state = state as u32;
+        sleeper.record.wait_channel = channel as u32;
+        if let Some(deadline) = deadline {
+            self.scheduler.set_deadline(task, deadline);
+        }
+    }
+
+    /// A signal ends the waiting: what was done so far counts, else signal delivery decides.
+    fn interrupt_call(&mut self, task: TaskId, channel: WaitChannel) {
+        let code = match (channel, self.tasks[task].progress) {
+            (_, Progress::Bytes(done)) if done > 0 => {
+                self.tasks[task].record.regs.rax = done;
+                return;
+            }
+            (WaitChannel::HrtimerNanosleep, _) => {
+                self.store_remaining_sleep(task);
+                restart::ERESTART_RESTARTBLOCK
+            }
+            (WaitChannel::DoSysPause | WaitChannel::SigSuspend | WaitChannel::DoPoll, _) => restart::ERESTARTNOHAND,
+            (WaitChannel::DoSigtimedwait, _) => u64::from(linux_raw_sys::errno::EINTR),
+            _ => restart::ERESTARTSYS,
+        };
+        self.tasks[task].record.regs.rax = code.wrapping_neg();
+        self.tasks[task].pending_work = true;
+    }
+
+    /// ENOSYS, and with -v a line in the log the first time.
+    fn unknown_call(&mut self, task: TaskId, number: u64, args: &Args) -> SyscallResult {
+        if number == system::FORKVM_OBSERVE {
+            return system::observe(self, task, args);
+        }
+        if self.boot.flags & flag::VERBOSE != 0 && self.unknown_calls.insert(number) {
+            let name = table::name(number);
+            self.log(LogLevel::Info, &format!("system call {number} ({name}) is not implemented: ENOSYS"));
+        }
+        Err(Errno::ENOSYS)
+    }
 }
