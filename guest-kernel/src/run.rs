@@ -10,7 +10,6 @@ use crate::process::signal::SignalInfo;
 use crate::process::task::TaskId;
 use forkvm_abi::boot::event;
 use forkvm_abi::doorbell::{LogLevel, Operation, Request};
-use forkvm_abi::inspect::ProcessState;
 use forkvm_abi::layout::vector;
 use linux_raw_sys::general as raw;
 
@@ -24,8 +23,8 @@ impl Kernel {
     pub fn run(&mut self) -> ! {
         loop {
             self.between_tasks();
-            if let Some(status) = self.finished() {
-                self.end(status);
+            if self.finished() {
+                self.end(self.first_exit.unwrap_or_default());
             }
             match self.scheduler.next() {
                 Some(task) => self.run_task(task),
@@ -52,17 +51,7 @@ impl Kernel {
         record.fpu.load();
         let mut since = arch::tsc();
         let slice_end = self.clock.monotonic() + SLICE;
-        loop {
-            if self.tasks[task].retry {
-                self.tasks[task].retry = false;
-                self.resume_system_call(task);
-            }
-            if self.tasks[task].pending_work {
-                self.deliver_signals(task);
-            }
-            if !self.is_running(task) {
-                break;
-            }
+        while self.is_ready(task) {
             if self.scheduler.is_contended() {
                 if self.clock.monotonic() >= slice_end {
                     self.scheduler.enqueue(task);
@@ -79,8 +68,18 @@ impl Kernel {
         self.leave(task, since);
     }
 
-    fn is_running(&self, task: TaskId) -> bool {
-        self.tasks.get(task).is_some_and(|task| task.record.state == ProcessState::Runnable as u32)
+    /// Takes up a parked call and delivers signals until the task can go on in ring 3; false if it waits or has ended.
+    fn is_ready(&mut self, task: TaskId) -> bool {
+        while self.is_runnable(task) {
+            if core::mem::take(&mut self.tasks[task].retry) {
+                self.resume_system_call(task);
+            } else if self.tasks[task].pending_work {
+                self.deliver_signals(task, None);
+            } else {
+                return true;
+            }
+        }
+        false
     }
 
     /// Into ring 3 and back, with the time of both sides.

@@ -81,17 +81,6 @@ pub enum WaitChannel {
     DoSignalStop = 12,
 }
 
-/// Results that never reach a program: signal delivery turns them into EINTR or runs the call
-/// again (Linux: include/linux/errno.h).
-pub mod restart {
-    /// Again, unless a handler without SA_RESTART runs.
-    pub const ERESTARTSYS: u64 = 512;
-    /// Again, unless any handler runs.
-    pub const ERESTARTNOHAND: u64 = 514;
-    /// Again with the time that is left, unless any handler runs.
-    pub const ERESTART_RESTARTBLOCK: u64 = 516;
-}
-
 /// Heap that a handler may use up; with less than that, only calls that give something back are served.
 const HEAP_FOR_A_CALL: usize = 96 << 10;
 
@@ -136,37 +125,21 @@ impl Kernel {
         self.deliver_wakeups();
     }
 
-    /// The caller sleeps, unless a signal is there already.
+    /// The caller sleeps, unless a signal is there already: then signal delivery decides about the call.
     fn park(&mut self, task: TaskId, channel: WaitChannel, deadline: Option<u64>) {
-        if channel != WaitChannel::KernelClone && self.signal_pending(task) {
-            return self.interrupt_call(task, channel);
+        if self.is_interrupted(task, channel) {
+            if channel == WaitChannel::HrtimerNanosleep {
+                self.store_remaining_sleep(task);
+            }
+            return self.deliver_signals(task, Some(channel));
         }
         let sleeper = &mut self.tasks[task];
-        let state = if channel == WaitChannel::KernelClone { ProcessState::Uninterruptible } else { ProcessState::Sleeping };
-        sleeper.record.state = state as u32;
+        let deaf = channel == WaitChannel::KernelClone;
+        sleeper.set_state(if deaf { ProcessState::Uninterruptible } else { ProcessState::Sleeping });
         sleeper.record.wait_channel = channel as u32;
         if let Some(deadline) = deadline {
             self.scheduler.set_deadline(task, deadline);
         }
-    }
-
-    /// A signal ends the waiting: what was done so far counts, else signal delivery decides.
-    fn interrupt_call(&mut self, task: TaskId, channel: WaitChannel) {
-        let code = match (channel, self.tasks[task].progress) {
-            (_, Progress::Bytes(done)) if done > 0 => {
-                self.tasks[task].record.regs.rax = done;
-                return;
-            }
-            (WaitChannel::HrtimerNanosleep, _) => {
-                self.store_remaining_sleep(task);
-                restart::ERESTART_RESTARTBLOCK
-            }
-            (WaitChannel::DoSysPause | WaitChannel::SigSuspend | WaitChannel::DoPoll, _) => restart::ERESTARTNOHAND,
-            (WaitChannel::DoSigtimedwait, _) => u64::from(linux_raw_sys::errno::EINTR),
-            _ => restart::ERESTARTSYS,
-        };
-        self.tasks[task].record.regs.rax = code.wrapping_neg();
-        self.tasks[task].pending_work = true;
     }
 
     /// ENOSYS, and with -v a line in the log the first time.
