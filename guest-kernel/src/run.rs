@@ -115,7 +115,7 @@ impl Kernel {
             Trap::SystemCall => self.system_call(task),
             Trap::PageFault { address, access } => self.page_fault(task, address, access),
             Trap::Exception { vector, error } => self.exception(task, vector, error),
-            Trap::Interrupt { vector } => self.interrupt(vector),
+            Trap::Interrupt { vector } => self.take_interrupt(vector),
         }
     }
 
@@ -159,7 +159,7 @@ impl Kernel {
         self.force_signal(task, SignalInfo { signal, code: code.cast_signed(), pid: 0, value });
     }
 
-    fn interrupt(&mut self, number: u32) {
+    fn take_interrupt(&mut self, number: u32) {
         self.frames.counters.interrupts += 1;
         arch::end_of_interrupt();
         if number == u32::from(vector::TIMER) {
@@ -209,7 +209,7 @@ impl Kernel {
         let before = arch::tsc();
         let vector = arch::idle();
         self.frames.counters.idle_ticks += arch::tsc().wrapping_sub(before);
-        self.interrupt(vector);
+        self.take_interrupt(vector);
     }
 
     /// Arms the timer for a moment, unless it is armed for an earlier one: each access to it costs an exit.

@@ -30,6 +30,33 @@ macro_rules! syscall_table {
     (@) => { false };
 }
 
+syscall_table! {
+    // number  name            handler
+      9 => mmap               memory::sys_mmap;
+     10 => mprotect           memory::sys_mprotect;
+     11 => munmap             memory::sys_munmap, frees;
+     12 => brk                memory::sys_brk;
+     25 => mremap             memory::sys_mremap;
+     26 => msync              memory::sys_msync;
+     27 => mincore            memory::sys_mincore;
+     28 => madvise            memory::sys_madvise;
+     35 => nanosleep          time::sys_nanosleep;
+     63 => uname              system::sys_uname, frees;
+     96 => gettimeofday       time::sys_gettimeofday, frees;
+     99 => sysinfo            system::sys_sysinfo;
+    100 => times              time::sys_times;
+    158 => arch_prctl         system::sys_arch_prctl;
+    164 => settimeofday       time::sys_clock_settime;
+    170 => sethostname        system::sys_sethostname;
+    171 => setdomainname      system::sys_sethostname;
+    201 => time               time::sys_time, frees;
+    227 => clock_settime      time::sys_clock_settime;
+    228 => clock_gettime      time::sys_clock_gettime, frees;
+    229 => clock_getres       time::sys_clock_getres;
+    230 => clock_nanosleep    time::sys_clock_nanosleep;
+    318 => getrandom          system::sys_getrandom, frees;
+}
+
 /// The call with a number, if it is implemented.
 #[inline]
 pub fn lookup(number: u64) -> Option<&'static Call> {
