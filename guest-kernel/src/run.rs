@@ -121,8 +121,8 @@ impl Kernel {
 
     /// #PF of user code: resolved, or a signal.
     fn page_fault(&mut self, task: TaskId, address: u64, access: Access) {
-        self.frames.counters.faults += 1;
-        let outcome = self.user(task).fault(address, access);
+        let user = self.user(task);
+        let outcome = user.space.fault(user.frames, address, access);
         let (signal, code) = match outcome {
             FaultOutcome::Resolved => return,
             FaultOutcome::NotMapped => (raw::SIGSEGV, raw::SEGV_MAPERR),
