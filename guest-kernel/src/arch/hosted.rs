@@ -36,6 +36,26 @@ impl FpuState {
 
     /// Puts the state into the CPU.
     pub fn load(&mut self) {}
+
+    /// No XSAVE.
+    pub fn features(&self) -> u64 {
+        0
+    }
+
+    /// Bytes that a signal frame holds of it.
+    pub fn frame_bytes(&self) -> usize {
+        512
+    }
+
+    /// The state as bytes.
+    pub fn bytes(&mut self) -> &[u8] {
+        &[0; 512]
+    }
+
+    /// The state is read and forgotten.
+    pub fn replace<E>(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<(), E> {
+        fill(&mut [0; 512])
+    }
 }
 
 /// The time-stamp counter.

@@ -69,7 +69,8 @@ impl Kernel {
             self.groups[group].others.retain(|other| *other != task);
             self.tasks.remove(task);
         }
-        match self.living_threads(group).next() {
+        let heir = self.living_threads(group).next();
+        match heir {
             Some(heir) => self.hand_children_to_thread(group, task, heir),
             None => self.end_process(group),
         }
@@ -103,7 +104,7 @@ impl Kernel {
 
     /// Whether the VM's work is done: the first program has ended, and nobody else can still write to the host.
     pub fn finished(&self) -> bool {
-        self.first_exit.is_some() && (self.boot_flags & flag::EXIT_WITH_FIRST != 0 || !self.fs.output_is_held())
+        self.first_exit.is_some() && (self.boot.flags & flag::EXIT_WITH_FIRST != 0 || !self.fs.output_is_held())
     }
 
     /// set_tid_address(2): a thread's end is announced in memory that others still use.
@@ -122,6 +123,7 @@ impl Kernel {
         if let Some(files) = files {
             self.fs.release_table(files);
             self.deliver_wakeups();
+            self.fs.give_back_frames(&mut self.frames);
         }
         if let Some(context) = context {
             drop(self.fs.contexts.release(context));
