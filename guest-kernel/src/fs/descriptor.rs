@@ -54,7 +54,7 @@ impl FileSystem {
                 Stream::Input => O_RDONLY,
                 _ => O_WRONLY,
             };
-            let open = OpenFile { inode: Inode::Console, kind: FileKind::Console(stream), flags, offset: 0 };
+            let open = OpenFile { inode: Inode::Console(stream), kind: FileKind::Console(stream), flags, offset: 0 };
             let file = self.add_file(open).expect("the first files are within every limit");
             table.add(Descriptor { file, close_on_exec: false }, 0, 3).expect("the table was empty");
         }
@@ -168,11 +168,34 @@ impl FileSystem {
     }
 
     /// The pipe behind an open file.
-    pub fn pipe_of(&mut self, file: Id<OpenFile>) -> Option<&mut Pipe> {
+    pub fn pipe_of(&self, file: Id<OpenFile>) -> Option<&Pipe> {
         match self.files[file].kind {
-            FileKind::Pipe(pipe) => Some(&mut self.pipes[pipe]),
+            FileKind::Pipe(pipe) => Some(&self.pipes[pipe]),
             _ => None,
         }
+    }
+
+    /// F_SETPIPE_SZ: the capacity it has then. EBADF for what is no pipe, EINVAL, EPERM, EBUSY. May fill `woken`.
+    pub fn resize_pipe(&mut self, file: Id<OpenFile>, bytes: u64) -> Result<usize, Errno> {
+        match self.files[file].kind {
+            FileKind::Pipe(pipe) => self.pipes[pipe].set_capacity(bytes, &mut self.woken),
+            _ => Err(Errno::EBADF),
+        }
+    }
+
+    /// FIONREAD: bytes that can be read without waiting. ENOTTY where that is not known.
+    pub fn bytes_to_read(&mut self, id: Id<OpenFile>) -> Result<u32, Errno> {
+        let file = &self.files[id];
+        let bytes = match file.kind {
+            FileKind::Image { size, .. } => size.saturating_sub(file.offset),
+            FileKind::Pipe(pipe) => self.pipes[pipe].len() as u64,
+            FileKind::Console(_) => {
+                self.console.fill();
+                self.console.unread() as u64
+            }
+            _ => return Err(Errno::ENOTTY),
+        };
+        Ok(u32::try_from(bytes).unwrap_or(i32::MAX.cast_unsigned()))
     }
 
     /// What execve maps; EACCES if it is no regular file.

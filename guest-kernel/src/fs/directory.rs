@@ -85,7 +85,7 @@ impl FileSystem {
                 let (found, child) = node.child(own, processes)?;
                 Some(Entry { name: Cow::Owned(child.name()), inode: Inode::Proc(child), next: found + 3 })
             }
-            Inode::Pipe(_) | Inode::Console => None,
+            Inode::Pipe(_) | Inode::Console(_) => None,
         }
     }
 }

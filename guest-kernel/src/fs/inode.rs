@@ -5,6 +5,7 @@
 //! Out: [`Metadata`], children, link targets. `path` walks with these, `directory` lists with them.
 
 use super::FileSystem;
+use super::console::Stream;
 use super::image;
 use super::pipe::Pipe;
 use super::proc::{Processes, ProcNode};
@@ -23,7 +24,7 @@ pub enum Inode {
     /// A pipe; lives as long as a descriptor of it is open.
     Pipe(Id<Pipe>),
     /// A host stream: what descriptors 0, 1 and 2 of the first program are open on.
-    Console,
+    Console(Stream),
 }
 
 impl Inode {
@@ -54,6 +55,21 @@ impl Metadata {
     /// Whether the type is that of `kind` (S_IFDIR, ...).
     pub fn is(&self, kind: u32) -> bool {
         self.mode & S_IFMT == kind
+    }
+
+    /// st_blocks: units of 512 bytes, in whole pages.
+    pub fn blocks(&self) -> u64 {
+        if self.is(S_IFREG) || self.is(S_IFDIR) { self.size.div_ceil(4096) * 8 } else { 0 }
+    }
+
+    /// f_type of the file system it is in (statfs(2)).
+    pub fn file_system_magic(&self) -> u32 {
+        match self.device {
+            PROC_DEVICE => linux_raw_sys::general::PROC_SUPER_MAGIC,
+            PIPE_DEVICE => linux_raw_sys::general::PIPEFS_MAGIC,
+            TERMINAL_DEVICE => linux_raw_sys::general::DEVPTS_SUPER_MAGIC,
+            _ => linux_raw_sys::general::OVERLAYFS_SUPER_MAGIC,
+        }
     }
 }
 
@@ -103,15 +119,14 @@ impl FileSystem {
                 size: 0,
                 mtime: 0,
             },
-            Inode::Console => Metadata {
-                device: TERMINAL_DEVICE,
-                number: 3,
-                mode: S_IFCHR | 0o620,
-                links: 1,
-                rdev: FIRST_TERMINAL,
-                size: 0,
-                mtime: 0,
-            },
+            Inode::Console(stream) => {
+                // A terminal, or what programs see when their output goes through a pipe.
+                let (device, mode, rdev) = match self.console.is_terminal(stream) {
+                    true => (TERMINAL_DEVICE, S_IFCHR | 0o620, FIRST_TERMINAL),
+                    false => (PIPE_DEVICE, S_IFIFO | 0o600, 0),
+                };
+                Metadata { device, number: 3, mode, links: 1, rdev, size: 0, mtime: 0 }
+            }
         }
     }
 
@@ -140,7 +155,7 @@ impl FileSystem {
         match inode {
             Inode::Image(number) => self.image.entry(number).mode & S_IFMT == S_IFDIR,
             Inode::Proc(node) => node.mode() & S_IFMT == S_IFDIR,
-            Inode::Pipe(_) | Inode::Console => false,
+            Inode::Pipe(_) | Inode::Console(_) => false,
         }
     }
 
@@ -150,7 +165,7 @@ impl FileSystem {
             Inode::ROOT if name == b"proc" => Some(Inode::Proc(ProcNode::Root)),
             Inode::Image(number) => self.image.lookup(self.image.entry(number), name).map(Inode::Image),
             Inode::Proc(node) => node.lookup(name, processes).map(Inode::Proc),
-            Inode::Pipe(_) | Inode::Console => None,
+            Inode::Pipe(_) | Inode::Console(_) => None,
         }
     }
 
@@ -159,7 +174,7 @@ impl FileSystem {
         match directory {
             Inode::Image(number) => Inode::Image(self.image.entry(number).parent),
             Inode::Proc(node) => node.parent().map_or(Inode::ROOT, Inode::Proc),
-            Inode::Pipe(_) | Inode::Console => Inode::ROOT,
+            Inode::Pipe(_) | Inode::Console(_) => Inode::ROOT,
         }
     }
 
@@ -171,7 +186,7 @@ impl FileSystem {
                 (entry.mode & S_IFMT == S_IFLNK).then(|| Ok(Target::Path(self.image.link_target(entry))))
             }
             Inode::Proc(node) => node.target(processes).map(|target| target.map(Target::Inode)),
-            Inode::Pipe(_) | Inode::Console => None,
+            Inode::Pipe(_) | Inode::Console(_) => None,
         }
     }
 
@@ -194,7 +209,7 @@ impl FileSystem {
                 Inode::Image(number) => self.image.name(self.image.entry(number)).to_vec(),
                 Inode::Proc(node) => node.name(),
                 Inode::Pipe(id) => return alloc::format!("pipe:[{}]", self.pipes[id].number).into_bytes(),
-                Inode::Console => return b"/dev/console".to_vec(),
+                Inode::Console(_) => return b"/dev/console".to_vec(),
             });
             at = self.parent(at);
         }
