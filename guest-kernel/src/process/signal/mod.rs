@@ -6,6 +6,7 @@
 
 pub mod action;
 pub mod deliver;
+pub mod frame;
 pub mod send;
 pub mod set;
 pub mod stop;
