@@ -28,11 +28,8 @@ const FXSAVE_BYTES: usize = 512;
 /// FCW after FNINIT; MXCSR after reset (Intel SDM vol. 1, 8.1.5 and 10.2.3).
 const INITIAL_FCW: u16 = 0x37f;
 const INITIAL_MXCSR: u32 = 0x1f80;
-
-/// MXCSR bits of a CPU that does not say (Intel SDM vol. 1, 11.6.6).
-const DEFAULT_MXCSR_MASK: u32 = 0xffbf;
-/// The XSAVE header stands behind the 512 bytes of FXSAVE's format.
-const HEADER_BLOCK: usize = FXSAVE_BYTES / 64;
+/// Bits of MXCSR that exist; loading others is #GP (Intel SDM vol. 1, 11.6.6).
+const MXCSR_BITS: u32 = 0xffff;
 
 /// Whose state the CPU holds.
 static OWNER: AtomicPtr<Block> = AtomicPtr::new(core::ptr::null_mut());
@@ -60,10 +57,11 @@ impl FpuState {
 
     /// The child's copy at fork.
     pub fn fork(&mut self) -> Self {
-        let mut child = Self { area: self.area.clone() };
-        if self.is_owner() {
-            save(child.area.as_mut_ptr());
+        if !self.is_owner() {
+            return Self { area: self.area.clone() };
         }
+        let mut child = Self { area: vec![Block([0; 64]); self.area.len()].into() };
+        save(child.area.as_mut_ptr());
         child
     }
 
@@ -94,44 +92,37 @@ impl FpuState {
         self.area.as_flattened_bytes()
     }
 
-    /// The features whose registers are in it, as XCR0 names them; 0 without XSAVE.
-    pub fn features(&self) -> u64 {
-        boot::xsave().0
-    }
-
-    /// Bytes that a signal frame holds of it.
+    /// Length of [`FpuState::bytes`].
     pub fn frame_bytes(&self) -> usize {
         self.area.len() * 64
     }
 
-    /// Takes the state from somewhere a program can write. Whatever `fill` leaves there, loading it will not
-    /// fault: header and MXCSR are corrected (Intel SDM vol. 1, 13.6 and 10.2.3). After an error the state is a fresh program's.
+    /// XCR0: the components that [`FpuState::bytes`] holds; 0: FXSAVE's format.
+    pub fn features(&self) -> u64 {
+        boot::xsave().0
+    }
+
+    /// Takes over a state that `fill` writes, from a program's memory; what the CPU would refuse to load is
+    /// corrected. If `fill` fails, the state is a fresh program's.
     pub fn replace<E>(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<(), E> {
-        let mask = self.mxcsr_mask();
         self.disown();
-        let filled = fill(self.area.as_flattened_bytes_mut());
+        let area = self.area.as_flattened_bytes_mut();
+        let filled = fill(area);
         if filled.is_err() {
             self.reset();
             return filled;
         }
-        let mxcsr = &mut self.area[0].0[24..28];
-        for (byte, allowed) in mxcsr.iter_mut().zip(mask.to_le_bytes()) {
+        let (mask, _) = boot::xsave();
+        for (byte, allowed) in area[24..28].iter_mut().zip(MXCSR_BITS.to_le_bytes()) {
             *byte &= allowed;
         }
-        if let Some(header) = self.area.get_mut(HEADER_BLOCK) {
-            let features = boot::xsave().0.to_le_bytes();
-            for (byte, allowed) in header.0[..8].iter_mut().zip(features) {
+        if let Some(header) = area.get_mut(512..576).filter(|_| mask != 0) {
+            for (byte, allowed) in header[..8].iter_mut().zip(mask.to_le_bytes()) {
                 *byte &= allowed;
             }
-            header.0[8..].fill(0);
+            header[8..].fill(0);
         }
-        Ok(())
-    }
-
-    /// MXCSR bits that the CPU accepts, as it stores them with the state; 0 there stands for the default.
-    fn mxcsr_mask(&mut self) -> u32 {
-        let stored = self.bytes()[28..32].try_into().map_or(0, u32::from_le_bytes);
-        if stored == 0 { DEFAULT_MXCSR_MASK } else { stored }
+        filled
     }
 
     fn is_owner(&self) -> bool {
@@ -169,7 +160,7 @@ impl Flatten for Box<[Block]> {
     }
 
     fn as_flattened_bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: a Block is 64 bytes without padding, and any bytes make one.
+        // SAFETY: as above; any bytes are a valid Block.
         unsafe { core::slice::from_raw_parts_mut(self.as_mut_ptr().cast(), self.len() * 64) }
     }
 }
