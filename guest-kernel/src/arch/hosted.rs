@@ -1,8 +1,14 @@
 //! Stand-in for the machine under host tests: a settable clock and a doorbell that records.
 
 use alloc::vec::Vec;
+use super::Trap;
+use crate::memory::phys::PhysWindow;
+use crate::memory::space::KernelHalf;
+use crate::memory::{AddressSpace, Frames};
 use core::cell::{Cell, RefCell};
+use forkvm_abi::boot::{BootInfo, PlatformChoice};
 use forkvm_abi::doorbell::Request;
+use forkvm_abi::inspect::{HostKind, ProcessRecord};
 
 std::thread_local! {
     static TSC: Cell<u64> = const { Cell::new(0) };
@@ -27,6 +33,9 @@ impl FpuState {
 
     /// Back to a fresh process's state (execve).
     pub fn reset(&mut self) {}
+
+    /// Puts the state into the CPU.
+    pub fn load(&mut self) {}
 }
 
 /// The time-stamp counter.
@@ -53,4 +62,57 @@ pub fn take_rung() -> Vec<Request> {
 /// What the next rings return.
 pub fn set_answer(result: u64) {
     ANSWER.set(result);
+}
+
+/// There is no ring 3 to enter.
+pub fn enter(_: &mut ProcessRecord, _: &mut AddressSpace) -> Trap {
+    panic!("host tests do not run user code")
+}
+
+/// There is no interrupt to wait for.
+pub fn idle() -> u32 {
+    panic!("host tests do not idle")
+}
+
+/// Nothing is loaded.
+pub fn forget_space(_: u64) {}
+
+/// Host tests take the plain way.
+pub fn traps_are_costly() -> bool {
+    false
+}
+
+/// As much as an operation can want.
+pub fn headroom() -> usize {
+    usize::MAX
+}
+
+/// The host's allocator needs no help.
+pub fn top_up_heap(_: &mut Frames) {}
+
+/// Nothing to load.
+pub fn load_segment_bases(_: &ProcessRecord) {}
+
+/// The record is the truth.
+pub fn save_segment_bases(_: &mut ProcessRecord) {}
+
+/// Time stands still.
+pub fn arm_timer(_: u64) {}
+
+/// No interrupt to end.
+pub fn end_of_interrupt() {}
+
+/// The VMM is silent.
+pub fn take_host_events() -> (u64, u64) {
+    (0, 0)
+}
+
+/// No kernel to map.
+pub fn kernel_half(_: &PhysWindow, _: &BootInfo) -> KernelHalf {
+    KernelHalf::default()
+}
+
+/// Not known.
+pub fn self_test_verdict() -> (HostKind, PlatformChoice) {
+    (HostKind::Unknown, PlatformChoice::Auto)
 }
