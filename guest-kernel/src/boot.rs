@@ -9,6 +9,7 @@ use crate::memory::{Frames, PhysAddr};
 use crate::process::scheduler::Scheduler;
 use crate::process::task::TaskTable;
 use crate::time::Clock;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use forkvm_abi::boot::BootInfo;
 
@@ -30,6 +31,7 @@ pub fn build(window: PhysWindow, boot: &BootInfo) -> Kernel {
         boot: *boot,
         first_exit: None,
         timer: None,
+        unknown_calls: BTreeSet::new(),
     };
     kernel.spawn_init();
     kernel.publish();

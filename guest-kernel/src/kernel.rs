@@ -6,7 +6,9 @@ use crate::memory::space::KernelHalf;
 use crate::memory::{AddressSpace, Frame, Frames, PhysAddr, UserMemory};
 use crate::process::scheduler::Scheduler;
 use crate::process::signal::SignalHandlers;
-use crate::process::task::{TaskId, TaskTable, ThreadGroup};
+use crate::process::task::{TaskId, TaskTable};
+use crate::process::thread_group::ThreadGroup;
+use alloc::collections::BTreeSet;
 use crate::time::Clock;
 use forkvm_abi::boot::BootInfo;
 use forkvm_abi::inspect::KernelInfo;
@@ -42,6 +44,8 @@ pub struct Kernel {
     pub first_exit: Option<u32>,
     /// When the timer interrupt will come, monotonic nanoseconds; `None`: not armed.
     pub timer: Option<u64>,
+    /// Numbers of unimplemented system calls that the log has named already.
+    pub unknown_calls: BTreeSet<u64>,
 }
 
 impl Kernel {

@@ -16,26 +16,56 @@ std::thread_local! {
     static ANSWER: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Extended register state of a task.
-#[derive(Debug, Default)]
-pub struct FpuState {}
+/// Extended register state of a task, in FXSAVE's format.
+#[derive(Debug)]
+pub struct FpuState {
+    area: [u8; 512],
+}
+
+impl Default for FpuState {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl FpuState {
     /// A fresh process's state.
     pub fn new() -> Self {
-        Self {}
+        Self { area: [0; 512] }
     }
 
-    /// The child's copy at fork; saves the live registers first if they are `self`'s.
+    /// The child's copy at fork.
     pub fn fork(&mut self) -> Self {
-        Self {}
+        Self { area: self.area }
     }
 
     /// Back to a fresh process's state (execve).
-    pub fn reset(&mut self) {}
+    pub fn reset(&mut self) {
+        self.area.fill(0);
+    }
 
-    /// Puts the state into the CPU.
+    /// Puts the state into the CPU: there is none.
     pub fn load(&mut self) {}
+
+    /// The state as bytes.
+    pub fn bytes(&mut self) -> &[u8] {
+        &self.area
+    }
+
+    /// Length of [`FpuState::bytes`].
+    pub fn frame_bytes(&self) -> usize {
+        self.area.len()
+    }
+
+    /// FXSAVE's format.
+    pub fn features(&self) -> u64 {
+        0
+    }
+
+    /// Takes over a state that `fill` writes.
+    pub fn replace<E>(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<(), E> {
+        fill(&mut self.area)
+    }
 }
 
 /// The time-stamp counter.

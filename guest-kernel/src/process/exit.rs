@@ -103,7 +103,7 @@ impl Kernel {
 
     /// Whether the VM's work is done: the first program has ended, and nobody else can still write to the host.
     pub fn finished(&self) -> bool {
-        self.first_exit.is_some() && (self.boot_flags & flag::EXIT_WITH_FIRST != 0 || !self.fs.output_is_held())
+        self.first_exit.is_some() && (self.boot.flags & flag::EXIT_WITH_FIRST != 0 || !self.fs.output_is_held())
     }
 
     /// set_tid_address(2): a thread's end is announced in memory that others still use.

@@ -84,6 +84,9 @@ pub enum WaitChannel {
 /// Heap that a handler may use up; with less than that, only calls that give something back are served.
 const HEAP_FOR_A_CALL: usize = 96 << 10;
 
+/// How many different unimplemented calls the log names: a program may try all numbers there are.
+const UNKNOWN_CALLS_NAMED: usize = 64;
+
 impl Kernel {
     /// A task has executed `syscall`: its number is in orig_rax.
     pub fn system_call(&mut self, task: TaskId) {
@@ -147,7 +150,8 @@ impl Kernel {
         if number == system::FORKVM_OBSERVE {
             return system::observe(self, task, args);
         }
-        if self.boot.flags & flag::VERBOSE != 0 && self.unknown_calls.insert(number) {
+        let verbose = self.boot.flags & flag::VERBOSE != 0 && self.unknown_calls.len() < UNKNOWN_CALLS_NAMED;
+        if verbose && self.unknown_calls.insert(number) {
             let name = table::name(number);
             self.log(LogLevel::Info, &format!("system call {number} ({name}) is not implemented: ENOSYS"));
         }

@@ -159,12 +159,12 @@ pub fn sys_times(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResul
     let clock = kernel.clock;
     let ticks = |tsc: u64| clock.nanoseconds(tsc) / (NANOS / CLK_TCK);
     let record = &kernel.tasks[task].record;
-    let (children_user, children_system) = kernel.children_ticks(task);
+    let children = kernel.group(task).children_usage;
     let tms = Tms {
         user: ticks(record.user_ticks),
         system: ticks(record.kernel_ticks),
-        children_user: ticks(children_user),
-        children_system: ticks(children_system),
+        children_user: ticks(children.user_ticks),
+        children_system: ticks(children.kernel_ticks),
     };
     if args.0[0] != 0 {
         kernel.user(task).write(args.0[0], &tms)?;

@@ -28,6 +28,8 @@ const FXSAVE_BYTES: usize = 512;
 /// FCW after FNINIT; MXCSR after reset (Intel SDM vol. 1, 8.1.5 and 10.2.3).
 const INITIAL_FCW: u16 = 0x37f;
 const INITIAL_MXCSR: u32 = 0x1f80;
+/// Bits of MXCSR that exist; loading others is #GP (Intel SDM vol. 1, 11.6.6).
+const MXCSR_BITS: u32 = 0xffff;
 
 /// Whose state the CPU holds.
 static OWNER: AtomicPtr<Block> = AtomicPtr::new(core::ptr::null_mut());
@@ -55,10 +57,11 @@ impl FpuState {
 
     /// The child's copy at fork.
     pub fn fork(&mut self) -> Self {
-        let mut child = Self { area: self.area.clone() };
-        if self.is_owner() {
-            save(child.area.as_mut_ptr());
+        if !self.is_owner() {
+            return Self { area: self.area.clone() };
         }
+        let mut child = Self { area: vec![Block([0; 64]); self.area.len()].into() };
+        save(child.area.as_mut_ptr());
         child
     }
 
@@ -89,6 +92,39 @@ impl FpuState {
         self.area.as_flattened_bytes()
     }
 
+    /// Length of [`FpuState::bytes`].
+    pub fn frame_bytes(&self) -> usize {
+        self.area.len() * 64
+    }
+
+    /// XCR0: the components that [`FpuState::bytes`] holds; 0: FXSAVE's format.
+    pub fn features(&self) -> u64 {
+        boot::xsave().0
+    }
+
+    /// Takes over a state that `fill` writes, from a program's memory; what the CPU would refuse to load is
+    /// corrected. If `fill` fails, the state is a fresh program's.
+    pub fn replace<E>(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<(), E> {
+        self.disown();
+        let area = self.area.as_flattened_bytes_mut();
+        let filled = fill(area);
+        if filled.is_err() {
+            self.reset();
+            return filled;
+        }
+        let (mask, _) = boot::xsave();
+        for (byte, allowed) in area[24..28].iter_mut().zip(MXCSR_BITS.to_le_bytes()) {
+            *byte &= allowed;
+        }
+        if let Some(header) = area.get_mut(512..576).filter(|_| mask != 0) {
+            for (byte, allowed) in header[..8].iter_mut().zip(mask.to_le_bytes()) {
+                *byte &= allowed;
+            }
+            header[8..].fill(0);
+        }
+        filled
+    }
+
     fn is_owner(&self) -> bool {
         core::ptr::eq(OWNER.load(Relaxed), self.area.as_ptr())
     }
@@ -114,12 +150,18 @@ impl Drop for FpuState {
 
 trait Flatten {
     fn as_flattened_bytes(&self) -> &[u8];
+    fn as_flattened_bytes_mut(&mut self) -> &mut [u8];
 }
 
 impl Flatten for Box<[Block]> {
     fn as_flattened_bytes(&self) -> &[u8] {
         // SAFETY: a Block is 64 bytes without padding.
         unsafe { core::slice::from_raw_parts(self.as_ptr().cast(), self.len() * 64) }
+    }
+
+    fn as_flattened_bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above; any bytes are a valid Block.
+        unsafe { core::slice::from_raw_parts_mut(self.as_mut_ptr().cast(), self.len() * 64) }
     }
 }
 

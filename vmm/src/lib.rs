@@ -1,0 +1,29 @@
+//! forkvm's VMM: makes a KVM virtual machine, boots the guest kernel in it and serves it.
+//!
+//! In the order data flows: `cli` and `config` say what is wanted, `program` and `image` find what is
+//! to run, `vm` builds the machine (`kvm`, `memory`, `cpuid`, `vcpu`, `boot` with `loader` and
+//! `page_tables`) and runs it; an `exit` goes over the `bus` to a device; `host_events` and
+//! `signals` carry what happens on the host into the guest; `epitaph`, `stats` and
+//! `inspect` tell what became of it.
+#![deny(unsafe_op_in_unsafe_fn)]
+
+pub mod boot;
+pub mod bus;
+pub mod config;
+pub mod cpuid;
+pub mod devices;
+pub mod embedded;
+pub mod exit;
+pub mod host_events;
+pub mod image;
+pub mod inspect;
+pub mod kvm;
+pub mod loader;
+pub mod memory;
+pub mod page_tables;
+pub mod program;
+pub mod signals;
+pub mod stats;
+pub mod terminal;
+pub mod vcpu;
+pub mod vm;
