@@ -35,27 +35,51 @@ impl Processes for TaskView<'_> {
 impl Kernel {
     /// /proc through the eyes of a task.
     pub fn view(&self, task: TaskId) -> TaskView<'_> {
-        TaskView { tasks: &self.tasks, current: self.tasks[task].record.tgid }
+        TaskView {
+            tasks: &self.tasks,
+            current: self.tasks[task].record.tgid,
+        }
     }
 
     /// A path from the program's memory. EFAULT, ENAMETOOLONG.
     pub fn read_path(&mut self, task: TaskId, address: u64) -> Result<Vec<u8>, Errno> {
-        self.user(task).read_string(address, PATH_MAX, Errno::ENAMETOOLONG)
+        self.user(task)
+            .read_string(address, PATH_MAX, Errno::ENAMETOOLONG)
     }
 
     /// The inode that `path` leads to from the directory behind `dirfd`. `flags`: AT_SYMLINK_NOFOLLOW; AT_EMPTY_PATH, with which an
     /// empty path means `dirfd` itself. EBADF, ENOTDIR, ENOENT, ELOOP, ENAMETOOLONG.
-    pub fn resolve_at(&self, task: TaskId, dirfd: i32, path: &[u8], flags: u32) -> Result<Inode, Errno> {
+    pub fn resolve_at(
+        &self,
+        task: TaskId,
+        dirfd: i32,
+        path: &[u8],
+        flags: u32,
+    ) -> Result<Inode, Errno> {
         if path.is_empty() && flags & AT_EMPTY_PATH != 0 {
             return self.inode_at(task, dirfd);
         }
-        self.walk_at(task, dirfd, path, flags & AT_SYMLINK_NOFOLLOW == 0)?.existing(&self.fs)
+        self.walk_at(task, dirfd, path, flags & AT_SYMLINK_NOFOLLOW == 0)?
+            .existing(&self.fs)
     }
 
     /// Walks a path for calls that make or remove what it names. Errors as [`resolve_at`](Self::resolve_at).
-    pub(super) fn walk_at<'a>(&'a self, task: TaskId, dirfd: i32, path: &'a [u8], follow: bool) -> Result<Walk<'a>, Errno> {
+    pub(super) fn walk_at<'a>(
+        &'a self,
+        task: TaskId,
+        dirfd: i32,
+        path: &'a [u8],
+        follow: bool,
+    ) -> Result<Walk<'a>, Errno> {
         let start = self.start_of(task, dirfd, path)?;
-        self.fs.walk(&Viewpoint { start, follow, processes: &self.view(task) }, path)
+        self.fs.walk(
+            &Viewpoint {
+                start,
+                follow,
+                processes: &self.view(task),
+            },
+            path,
+        )
     }
 
     /// Where a walk starts. A path from the root does not care about the descriptor. EBADF, ENOTDIR.
@@ -65,7 +89,11 @@ impl Kernel {
             Some(b'/') => Ok(Inode::ROOT),
             Some(_) => {
                 let inode = self.inode_at(task, dirfd)?;
-                if self.fs.is_directory(inode) { Ok(inode) } else { Err(Errno::ENOTDIR) }
+                if self.fs.is_directory(inode) {
+                    Ok(inode)
+                } else {
+                    Err(Errno::ENOTDIR)
+                }
             }
         }
     }

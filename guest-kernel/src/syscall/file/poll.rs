@@ -10,7 +10,10 @@ use crate::process::task::{Progress, TaskId};
 use crate::syscall::{Args, WaitChannel};
 use crate::time::NANOS;
 use alloc::vec::Vec;
-use linux_raw_sys::general::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND, POLLWRNORM};
+use linux_raw_sys::general::{
+    POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND,
+    POLLWRNORM,
+};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// struct pollfd.
@@ -42,7 +45,9 @@ enum Patience {
 
 /// poll(2).
 pub fn sys_poll(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    let timeout = u64::try_from(args.int(2)).ok().map(|milliseconds| milliseconds * 1_000_000);
+    let timeout = u64::try_from(args.int(2))
+        .ok()
+        .map(|milliseconds| milliseconds * 1_000_000);
     let patience = kernel.patience(task, timeout);
     poll(kernel, task, args, patience)
 }
@@ -86,7 +91,10 @@ fn poll(kernel: &mut Kernel, task: TaskId, args: &Args, patience: Patience) -> S
     }
     // Only the results are written, as Linux does it: the rest of the array is the program's.
     for (index, entry) in (0u64..).zip(&fds) {
-        kernel.user(task).write(address + index * size_of::<PollFd>() as u64 + 6, &entry.found)?;
+        kernel.user(task).write(
+            address + index * size_of::<PollFd>() as u64 + 6,
+            &entry.found,
+        )?;
     }
     Ok(Completion::Value(ready))
 }
@@ -100,7 +108,12 @@ fn select(kernel: &mut Kernel, task: TaskId, args: &Args, unit: u64) -> SyscallR
     result
 }
 
-fn look_at_sets(kernel: &mut Kernel, task: TaskId, args: &Args, patience: Patience) -> SyscallResult {
+fn look_at_sets(
+    kernel: &mut Kernel,
+    task: TaskId,
+    args: &Args,
+    patience: Patience,
+) -> SyscallResult {
     let wanted = usize::try_from(args.int(0)).map_err(|_| Errno::EINVAL)?;
     // Linux looks no further than the table reaches, which is 64 descriptors at least.
     let count = wanted.min(kernel.fs.tables[kernel.table(task)].end().max(64));
@@ -115,7 +128,10 @@ fn look_at_sets(kernel: &mut Kernel, task: TaskId, args: &Args, patience: Patien
 
     let mut found: [Vec<u64>; 3] = core::array::from_fn(|_| alloc::vec![0; words]);
     let mut ready = 0;
-    let members = |sets: &[Vec<u64>; 3], fd: usize| sets.each_ref().map(|set| set[fd / 64] >> (fd % 64) & 1 != 0);
+    let members = |sets: &[Vec<u64>; 3], fd: usize| {
+        sets.each_ref()
+            .map(|set| set[fd / 64] >> (fd % 64) & 1 != 0)
+    };
     for fd in (0..count).filter(|&fd| members(&sets, fd) != [false; 3]) {
         let number = i32::try_from(fd).expect("below the table's end");
         let file = kernel.fs.file(kernel.table(task), number)?;
@@ -132,7 +148,11 @@ fn look_at_sets(kernel: &mut Kernel, task: TaskId, args: &Args, patience: Patien
             let [read, write, except] = members(&sets, fd);
             if read || write || except {
                 let events = if read { POLLIN } else { 0 } | if write { POLLOUT } else { 0 };
-                kernel.wait_for(task, i32::try_from(fd).expect("below the table's end"), events);
+                kernel.wait_for(
+                    task,
+                    i32::try_from(fd).expect("below the table's end"),
+                    events,
+                );
             }
         }
         return Ok(patience.park());
@@ -151,13 +171,19 @@ impl Patience {
             Self::Until(deadline) => Some(deadline),
             Self::None | Self::Endless => None,
         };
-        Completion::Park { channel: WaitChannel::DoPoll, deadline }
+        Completion::Park {
+            channel: WaitChannel::DoPoll,
+            deadline,
+        }
     }
 }
 
 impl Kernel {
     /// Poll bits of a descriptor among those asked for; errors are always told.
-    #[allow(clippy::cast_possible_truncation, reason = "poll bits are 16 bits wide")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "poll bits are 16 bits wide"
+    )]
     fn found(&mut self, task: TaskId, fd: i32, events: u16) -> u16 {
         if fd < 0 {
             return 0;
@@ -184,7 +210,11 @@ impl Kernel {
             (_, Some(timeout)) => now.saturating_add(timeout),
         };
         self.tasks[task].progress = Progress::Deadline(deadline);
-        if deadline <= now { Patience::None } else { Patience::Until(deadline) }
+        if deadline <= now {
+            Patience::None
+        } else {
+            Patience::Until(deadline)
+        }
     }
 
     /// struct timespec (`unit` 1) or struct timeval (`unit` 1000) as nanoseconds; `None` for a null pointer. EINVAL, EFAULT.
@@ -199,11 +229,22 @@ impl Kernel {
         if unit == 1 && fraction >= NANOS {
             return Err(Errno::EINVAL);
         }
-        Ok(Some(seconds.saturating_mul(NANOS).saturating_add(fraction.saturating_mul(unit))))
+        Ok(Some(
+            seconds
+                .saturating_mul(NANOS)
+                .saturating_add(fraction.saturating_mul(unit)),
+        ))
     }
 
     /// Tells the program how much of its timeout is left, as Linux does once the call is over.
-    fn write_rest(&mut self, task: TaskId, address: u64, unit: u64, patience: Patience, result: &SyscallResult) {
+    fn write_rest(
+        &mut self,
+        task: TaskId,
+        address: u64,
+        unit: u64,
+        patience: Patience,
+        result: &SyscallResult,
+    ) {
         if address == 0 || matches!(result, Ok(Completion::Park { .. })) {
             return;
         }
@@ -212,6 +253,8 @@ impl Kernel {
             Patience::None | Patience::Endless => 0,
         };
         // Linux ignores a fault here too: the call has had its effect.
-        let _ = self.user(task).write(address, &[rest / NANOS, rest % NANOS / unit]);
+        let _ = self
+            .user(task)
+            .write(address, &[rest / NANOS, rest % NANOS / unit]);
     }
 }
