@@ -33,3 +33,8 @@ pub mod symbols;
 pub mod terminal;
 pub mod vcpu;
 pub mod vm;
+
+/// The build's check of the kernel's instructions: under test here, as a build script has no tests.
+#[cfg(test)]
+#[path = "../build/instructions.rs"]
+mod instructions;
