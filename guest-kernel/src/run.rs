@@ -6,7 +6,6 @@ use crate::arch::{self, Trap};
 use crate::errno::Errno;
 use crate::kernel::Kernel;
 use crate::memory::{Access, FaultOutcome};
-use crate::process::exit::FIRST_PROGRAM;
 use crate::process::signal::SignalInfo;
 use crate::process::task::TaskId;
 use forkvm_abi::boot::event;
@@ -197,20 +196,6 @@ impl Kernel {
             }
         }
         self.deliver_wakeups();
-    }
-
-    /// A signal from the host's terminal: to the foreground process group, or to the first program if there is none.
-    fn signal_foreground(&mut self, signal: u32) {
-        let info = SignalInfo::from_kernel(signal);
-        let group = self.fs.foreground_group();
-        if group == 0 || !self.signal_group(group, info) {
-            self.signal_first(signal);
-        }
-    }
-
-    /// A signal that the VMM was sent: to the first program.
-    fn signal_first(&mut self, signal: u32) {
-        self.signal_process(FIRST_PROGRAM, SignalInfo::from_kernel(signal));
     }
 
     /// Nothing to run: sends what is waiting, then sleeps until an interrupt.
