@@ -105,7 +105,10 @@ mod tests {
 
     /// What is found in one function of that name.
     fn in_function(name: &str, code: &[u8]) -> Vec<String> {
-        let functions = [Function { name: name.to_owned(), start: START }];
+        let functions = [Function {
+            name: name.to_owned(),
+            start: START,
+        }];
         forbidden(code, START, &functions)
     }
 
@@ -138,7 +141,11 @@ mod tests {
         ];
         for (code, text) in cases {
             assert_eq!(in_function("f", code).len(), 1, "{text}");
-            assert_eq!(in_function("fpu_f", code).len(), 1, "{text} even where state is saved");
+            assert_eq!(
+                in_function("fpu_f", code).len(),
+                1,
+                "{text} even where state is saved"
+            );
         }
     }
 
@@ -152,7 +159,11 @@ mod tests {
 
     #[test]
     fn functions_are_told_apart_by_address() {
-        let functions = [("a", START), ("fpu_b", START + 1), ("c", START + 3)].map(|(name, start)| Function { name: name.to_owned(), start });
+        let functions =
+            [("a", START), ("fpu_b", START + 1), ("c", START + 3)].map(|(name, start)| Function {
+                name: name.to_owned(),
+                start,
+            });
         // a: nop; fpu_b: fninit; c: fninit
         let found = forbidden(b"\x90\xdb\xe3\xdb\xe3", START, &functions);
         assert_eq!(found, ["c: 0xffffffff80000003: fninit"]);

@@ -74,24 +74,20 @@ pub struct RunArgs {
     /// Say more on standard error; twice for even more (or set RUST_LOG)
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// A program inside forkvm, or a static Linux program of the host, and its arguments
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "PROGRAM [ARGS]"
-    )]
-    pub command: Vec<OsString>,
+    /// A program inside forkvm, or a static Linux program of the host
+    #[arg(required = true)]
+    pub program: OsString,
+    /// Arguments of the program; a `--` right behind PROGRAM only separates
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
 }
 
 impl RunArgs {
-    /// argv of the program, its own name first. A `--` right behind the name only separates.
+    /// argv of the program, its own name first.
     pub fn arguments(&self) -> Vec<OsString> {
-        let separated = self.command.get(1).is_some_and(|word| word == "--");
-        let rest = self.command.iter().skip(if separated { 2 } else { 1 });
-        self.command
-            .first()
-            .into_iter()
+        let separated = self.args.first().is_some_and(|word| word == "--");
+        let rest = self.args.iter().skip(usize::from(separated));
+        std::iter::once(&self.program)
             .chain(rest)
             .cloned()
             .collect()

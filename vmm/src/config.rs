@@ -96,14 +96,35 @@ mod tests {
 
     #[test]
     fn sizes_are_numbers_with_units() {
-        for (text, mib) in [("64M", 64), ("16m", 16), ("2G", 2048), ("64G", 65536), ("131072K", 128), ("67108864", 64), ("64MiB", 64), ("64mb", 64), ("17M", 18)] {
+        for (text, mib) in [
+            ("64M", 64),
+            ("16m", 16),
+            ("2G", 2048),
+            ("64G", 65536),
+            ("131072K", 128),
+            ("67108864", 64),
+            ("64MiB", 64),
+            ("64mb", 64),
+            ("17M", 18),
+        ] {
             assert_eq!(parse_memory(text), Ok(mib << 20), "{text}");
         }
     }
 
     #[test]
     fn other_sizes_are_refused_with_a_sentence() {
-        for text in ["", "M", "15M", "65G", "-64M", "64X", "1e9", "99999999999999999999G", "18446744073709551615G", "64 M B"] {
+        for text in [
+            "",
+            "M",
+            "15M",
+            "65G",
+            "-64M",
+            "64X",
+            "1e9",
+            "99999999999999999999G",
+            "18446744073709551615G",
+            "64 M B",
+        ] {
             assert!(parse_memory(text).is_err(), "{text}");
         }
     }

@@ -68,7 +68,7 @@ fn run(args: RunArgs) -> Result<u8, RunError> {
         .name
         .unwrap_or_else(|| format!("forkvm-{}", std::process::id()));
     if args.stats || args.json {
-        let report = Report::new(name, &args.command[0], &ending, status, &vm);
+        let report = Report::new(name, &args.program, &ending, status, &vm);
         if args.stats {
             eprint!("{report}");
         }
@@ -81,7 +81,7 @@ fn run(args: RunArgs) -> Result<u8, RunError> {
 
 /// Turns options into a configuration; the program is found and checked.
 fn configure(args: &RunArgs) -> Result<VmConfig, ProgramError> {
-    let program = Program::resolve(&args.command[0])?;
+    let program = Program::resolve(&args.program)?;
     let environment = environment(&args.env, |name| std::env::var_os(name));
     Ok(VmConfig {
         memory: args.memory,
