@@ -1,11 +1,13 @@
 //! What a path means to a task: the first step of every path call, of the *at calls, and of execve.
 
+use crate::arena::Arena;
 use crate::errno::Errno;
 use crate::fs::Inode;
 use crate::fs::path::{PATH_MAX, Viewpoint, Walk};
 use crate::fs::proc::Processes;
 use crate::kernel::Kernel;
 use crate::process::task::{TaskId, TaskTable};
+use crate::process::thread_group::ThreadGroup;
 use alloc::vec::Vec;
 use linux_raw_sys::general::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
 
@@ -14,6 +16,8 @@ use linux_raw_sys::general::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
 pub struct TaskView<'a> {
     /// All tasks.
     pub tasks: &'a TaskTable,
+    /// Their thread groups.
+    pub groups: &'a Arena<ThreadGroup>,
     /// Thread group id of the one who looks.
     pub current: u32,
 }
@@ -24,11 +28,16 @@ impl Processes for TaskView<'_> {
     }
 
     fn program(&self, pid: u32) -> Option<Option<Inode>> {
-        self.tasks.by_pid(pid).map(|_| None)
+        let task = &self.tasks[self.tasks.by_pid(pid)?];
+        let ended = task.space.is_none();
+        Some(self.groups[task.group].exe.filter(|_| !ended))
     }
 
-    fn next_after(&self, _pid: u32) -> Option<u32> {
-        None
+    fn next_after(&self, pid: u32) -> Option<u32> {
+        let mut records = self.tasks.iter().map(|(_, task)| &task.record);
+        records
+            .find(|record| record.pid > pid && record.pid == record.tgid)
+            .map(|record| record.pid)
     }
 }
 
@@ -37,6 +46,7 @@ impl Kernel {
     pub fn view(&self, task: TaskId) -> TaskView<'_> {
         TaskView {
             tasks: &self.tasks,
+            groups: &self.groups,
             current: self.tasks[task].record.tgid,
         }
     }

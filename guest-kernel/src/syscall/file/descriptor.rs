@@ -5,7 +5,6 @@ use crate::arena::Id;
 use crate::errno::Errno;
 use crate::fs::OpenFile;
 use crate::fs::file::FileKind;
-use crate::fs::table::MAX_DESCRIPTORS;
 use crate::kernel::Kernel;
 use crate::process::task::TaskId;
 use crate::syscall::Args;
@@ -249,7 +248,7 @@ pub fn sys_fadvise64(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallR
 impl Kernel {
     /// How many descriptors the caller may have: RLIMIT_NOFILE.
     pub fn descriptor_limit(&self, task: TaskId) -> u32 {
-        let _ = task;
-        MAX_DESCRIPTORS
+        let limits = &self.groups[self.tasks[task].group].limits;
+        u32::try_from(limits.soft(uapi::RLIMIT_NOFILE)).unwrap_or(u32::MAX)
     }
 }

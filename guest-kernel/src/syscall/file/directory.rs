@@ -27,6 +27,7 @@ fn list(kernel: &mut Kernel, task: TaskId, args: &Args, format: DirentFormat) ->
         .expect("a task in a system call has an address space");
     let view = TaskView {
         tasks: &kernel.tasks,
+        groups: &kernel.groups,
         current: record.record.tgid,
     };
     let user = UserMemory {

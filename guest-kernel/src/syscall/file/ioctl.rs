@@ -4,7 +4,6 @@ use super::{DONE, SyscallResult};
 use crate::arena::Id;
 use crate::errno::Errno;
 use crate::fs::OpenFile;
-use crate::fs::console::Stream;
 use crate::fs::file::FileKind;
 use crate::fs::terminal::{TERMIOS_BYTES, Termios, WindowSize};
 use crate::kernel::Kernel;
@@ -51,19 +50,13 @@ fn device_ioctl(
 ) -> SyscallResult {
     match kernel.fs.files[id].kind {
         FileKind::Console(stream) if kernel.fs.console.is_terminal(stream) => {
-            terminal_ioctl(kernel, task, stream, request, argument)
+            terminal_ioctl(kernel, task, request, argument)
         }
         _ => Err(Errno::ENOTTY),
     }
 }
 
-fn terminal_ioctl(
-    kernel: &mut Kernel,
-    task: TaskId,
-    _stream: Stream,
-    request: u32,
-    argument: u64,
-) -> SyscallResult {
+fn terminal_ioctl(kernel: &mut Kernel, task: TaskId, request: u32, argument: u64) -> SyscallResult {
     let terminal = kernel.fs.console.terminal;
     match request {
         ioctl::TCGETS => kernel
@@ -81,13 +74,7 @@ fn terminal_ioctl(
             let window: WindowSize = kernel.user(task).read(argument)?;
             kernel.fs.console.terminal.window = window;
             if window != terminal.window {
-                let info = SignalInfo {
-                    signal: SIGWINCH,
-                    code: 0,
-                    pid: 0,
-                    value: 0,
-                };
-                kernel.signal_group(terminal.foreground, info);
+                kernel.signal_group(terminal.foreground, SignalInfo::from_kernel(SIGWINCH));
             }
         }
         ioctl::TIOCGPGRP => {

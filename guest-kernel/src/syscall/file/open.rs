@@ -56,6 +56,7 @@ fn open_at(kernel: &mut Kernel, task: TaskId, dirfd: i32, path: u64, flags: u32)
     let start = kernel.start_of(task, dirfd, &path)?;
     let view = TaskView {
         tasks: &kernel.tasks,
+        groups: &kernel.groups,
         current: kernel.tasks[task].record.tgid,
     };
     let file = kernel.fs.open(

@@ -56,7 +56,9 @@ pub fn sys_poll(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult
 pub fn sys_ppoll(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
     let timeout = kernel.read_time(task, args.0[2], 1)?;
     let patience = kernel.patience(task, timeout);
+    kernel.enter_mask(task, args.0[3], args.0[4])?;
     let result = poll(kernel, task, args, patience);
+    kernel.leave_mask(task, &result);
     kernel.write_rest(task, args.0[2], 1, patience, &result);
     result
 }
@@ -66,9 +68,16 @@ pub fn sys_select(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResu
     select(kernel, task, args, 1000)
 }
 
-/// pselect6(2).
+/// pselect6(2): the last argument points to the mask's address and size.
 pub fn sys_pselect6(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    select(kernel, task, args, 1)
+    let [mask, size]: [u64; 2] = match args.0[5] {
+        0 => [0; 2],
+        address => kernel.user(task).read(address)?,
+    };
+    kernel.enter_mask(task, mask, size)?;
+    let result = select(kernel, task, args, 1);
+    kernel.leave_mask(task, &result);
+    result
 }
 
 fn poll(kernel: &mut Kernel, task: TaskId, args: &Args, patience: Patience) -> SyscallResult {
@@ -197,6 +206,34 @@ impl Kernel {
     fn wait_for(&mut self, task: TaskId, fd: i32, events: u32) {
         if let Ok(file) = self.fs.file(self.table(task), fd) {
             self.fs.wait_for(file, events, task);
+        }
+    }
+
+    /// Puts the mask of ppoll and pselect6 in place of the task's own while the call lasts. EINVAL, EFAULT.
+    fn enter_mask(&mut self, task: TaskId, address: u64, size: u64) -> Result<(), Errno> {
+        if address == 0 {
+            return Ok(());
+        }
+        if size != size_of::<u64>() as u64 {
+            return Err(Errno::EINVAL);
+        }
+        let mask = self.user(task).read(address)?;
+        let signals = &mut self.tasks[task].signals;
+        // A call that is taken up again after a wake-up has its mask already.
+        if signals.saved_mask.is_none() {
+            signals.saved_mask = Some(signals.mask);
+            self.set_signal_mask(task, mask);
+        }
+        Ok(())
+    }
+
+    /// Puts the task's own mask back, unless the call goes on: then signal delivery does it, behind a handler.
+    fn leave_mask(&mut self, task: TaskId, result: &SyscallResult) {
+        if matches!(result, Ok(Completion::Park { .. })) {
+            return;
+        }
+        if let Some(mask) = self.tasks[task].signals.saved_mask.take() {
+            self.set_signal_mask(task, mask);
         }
     }
 

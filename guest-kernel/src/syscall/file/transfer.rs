@@ -15,7 +15,7 @@ use crate::process::signal::SignalInfo;
 use crate::process::task::{Progress, TaskId};
 use crate::syscall::Args;
 use alloc::vec::Vec;
-use linux_raw_sys::general::{O_APPEND, POLLIN, POLLOUT, SI_USER, SIGPIPE, UIO_MAXIOV};
+use linux_raw_sys::general::{O_APPEND, POLLIN, POLLOUT, SIGPIPE, UIO_MAXIOV};
 use zerocopy::IntoBytes;
 
 /// read(2).
@@ -295,15 +295,7 @@ impl Kernel {
             Err(error) => {
                 if error == Errno::EPIPE {
                     let pid = self.tasks[task].record.tgid;
-                    self.signal_task(
-                        task,
-                        SignalInfo {
-                            signal: SIGPIPE,
-                            code: SI_USER.cast_signed(),
-                            pid,
-                            value: 0,
-                        },
-                    );
+                    self.signal_task(task, SignalInfo::from_process(SIGPIPE, pid));
                 }
                 if done > 0 {
                     Ok(Completion::Value(done))
