@@ -64,7 +64,14 @@ struct Model {
 impl Model {
     fn fork(&mut self, parent: u32) -> u32 {
         self.last += 1;
-        self.processes.insert(self.last, Process { parent, state: State::Running, told: None });
+        self.processes.insert(
+            self.last,
+            Process {
+                parent,
+                state: State::Running,
+                told: None,
+            },
+        );
         self.last
     }
 
@@ -96,24 +103,39 @@ impl Model {
     }
 
     fn children(&self, parent: u32) -> Vec<u32> {
-        self.processes.iter().filter(|(_, process)| process.parent == parent).map(|(pid, _)| *pid).collect()
+        self.processes
+            .iter()
+            .filter(|(_, process)| process.parent == parent)
+            .map(|(pid, _)| *pid)
+            .collect()
     }
 
     /// The oldest zombie child and its status.
     fn reap(&mut self, parent: u32) -> Option<(u32, u32)> {
-        let found = self.children(parent).into_iter().find_map(|pid| match self.processes[&pid].state {
-            State::Zombie(status) => Some((pid, status)),
-            _ => None,
-        })?;
+        let found =
+            self.children(parent)
+                .into_iter()
+                .find_map(|pid| match self.processes[&pid].state {
+                    State::Zombie(status) => Some((pid, status)),
+                    _ => None,
+                })?;
         self.processes.remove(&found.0);
         Some(found)
     }
 
     /// One of the processes in a state, if there is any.
     fn choose(&self, index: Index, fits: impl Fn(&Process) -> bool) -> Option<u32> {
-        let candidates: Vec<u32> =
-            self.processes.iter().filter(|(_, process)| fits(process)).map(|(pid, _)| *pid).collect();
-        if candidates.is_empty() { None } else { Some(*index.get(&candidates)) }
+        let candidates: Vec<u32> = self
+            .processes
+            .iter()
+            .filter(|(_, process)| fits(process))
+            .map(|(pid, _)| *pid)
+            .collect();
+        if candidates.is_empty() {
+            None
+        } else {
+            Some(*index.get(&candidates))
+        }
     }
 }
 
@@ -122,9 +144,18 @@ fn observe(kernel: &Kernel) -> BTreeMap<u32, (u32, ProcessState, u32)> {
     let mut seen = BTreeMap::new();
     let mut expected = kernel.tasks.first_record();
     for (_, task) in kernel.tasks.iter() {
-        assert_eq!(core::ptr::from_ref(&task.record).addr() as u64, expected, "the list is in pid order");
+        assert_eq!(
+            core::ptr::from_ref(&task.record).addr() as u64,
+            expected,
+            "the list is in pid order"
+        );
         expected = task.record.next;
-        let ProcessRecord { pid, ppid, exit_status, .. } = task.record;
+        let ProcessRecord {
+            pid,
+            ppid,
+            exit_status,
+            ..
+        } = task.record;
         if pid != 1 {
             seen.insert(pid, (ppid, task.state(), exit_status));
         }
@@ -140,16 +171,23 @@ fn expected(model: &Model) -> BTreeMap<u32, (u32, ProcessState, u32)> {
         State::Stopped { .. } => (process.parent, ProcessState::Stopped, 0),
         State::Zombie(status) => (process.parent, ProcessState::Zombie, status),
     };
-    model.processes.iter().map(|(pid, process)| (*pid, state(process))).collect()
+    model
+        .processes
+        .iter()
+        .map(|(pid, process)| (*pid, state(process)))
+        .collect()
 }
 
 /// Does one step on both sides. Calls are made by processes that run; signals are sent by the first program.
 fn apply(kernel: &mut Kernel, model: &mut Model, step: &Step) {
     let running = |process: &Process| process.state == State::Running;
-    let alive = |process: &Process| !matches!(process.state, State::Zombie(_)) && process.parent != 1;
+    let alive =
+        |process: &Process| !matches!(process.state, State::Zombie(_)) && process.parent != 1;
     match *step {
         Step::Fork(who) => {
-            let Some(pid) = model.choose(who, running) else { return };
+            let Some(pid) = model.choose(who, running) else {
+                return;
+            };
             if model.processes.len() > 60 {
                 return;
             }
@@ -157,19 +195,29 @@ fn apply(kernel: &mut Kernel, model: &mut Model, step: &Step) {
             assert_eq!(child, u64::from(model.fork(pid)));
         }
         Step::Exit(who, code) => {
-            let Some(pid) = model.choose(who, |process| running(process) && process.parent != 1) else { return };
-            assert_eq!(kernel.call(kernel.task(pid.into()), __NR_exit_group, &[code.into()]), None);
+            let Some(pid) = model.choose(who, |process| running(process) && process.parent != 1)
+            else {
+                return;
+            };
+            assert_eq!(
+                kernel.call(kernel.task(pid.into()), __NR_exit_group, &[code.into()]),
+                None
+            );
             model.end(pid, u32::from(code) << 8);
         }
         Step::Kill(who, hard) => {
-            let Some(pid) = model.choose(who, alive) else { return };
+            let Some(pid) = model.choose(who, alive) else {
+                return;
+            };
             let stopped = matches!(model.processes[&pid].state, State::Stopped { .. });
             let signal = if hard || stopped { SIGKILL } else { SIGTERM };
             send(kernel, model, pid, signal);
             model.end(pid, signal);
         }
         Step::Stop(who) => {
-            let Some(pid) = model.choose(who, alive) else { return };
+            let Some(pid) = model.choose(who, alive) else {
+                return;
+            };
             send(kernel, model, pid, SIGSTOP);
             let process = model.processes.get_mut(&pid).unwrap();
             process.state = match process.state {
@@ -179,21 +227,34 @@ fn apply(kernel: &mut Kernel, model: &mut Model, step: &Step) {
             };
         }
         Step::Continue(who) => {
-            let Some(pid) = model.choose(who, |process| matches!(process.state, State::Stopped { .. })) else { return };
+            let Some(pid) = model.choose(who, |process| {
+                matches!(process.state, State::Stopped { .. })
+            }) else {
+                return;
+            };
             send(kernel, model, pid, SIGCONT);
             let process = model.processes.get_mut(&pid).unwrap();
             let waiting = process.state == State::Stopped { waiting: true };
-            process.state = if waiting { State::Waiting } else { State::Running };
+            process.state = if waiting {
+                State::Waiting
+            } else {
+                State::Running
+            };
             if waiting {
                 model.finish_wait(pid);
             }
         }
         Step::Wait(who) => {
-            let Some(pid) = model.choose(who, running) else { return };
+            let Some(pid) = model.choose(who, running) else {
+                return;
+            };
             wait(kernel, model, pid, WNOHANG);
         }
         Step::SleepInWait(who) => {
-            let Some(pid) = model.choose(who, |process| running(process) && process.parent != 1) else { return };
+            let Some(pid) = model.choose(who, |process| running(process) && process.parent != 1)
+            else {
+                return;
+            };
             wait(kernel, model, pid, 0);
         }
     }

@@ -59,12 +59,21 @@ fn kill_checks_numbers_and_targets() {
         assert_eq!(kernel.call(first, __NR_kill, &args), result, "{args:?}");
     }
     assert!(kernel.tasks.by_pid(1).is_some(), "pid 1 does not die");
-    assert_eq!(kernel.call(first, __NR_tgkill, &[0, 2, 0]), failure(Errno::EINVAL));
-    assert_eq!(kernel.call(first, __NR_tgkill, &[3, 2, 0]), failure(Errno::ESRCH));
+    assert_eq!(
+        kernel.call(first, __NR_tgkill, &[0, 2, 0]),
+        failure(Errno::EINVAL)
+    );
+    assert_eq!(
+        kernel.call(first, __NR_tgkill, &[3, 2, 0]),
+        failure(Errno::ESRCH)
+    );
     assert_eq!(kernel.call(first, __NR_tkill, &[2, 0]), Some(0));
     let child = fork(&mut kernel, first);
     kernel.must(child, __NR_setuid, &[1000]);
-    assert_eq!(kernel.call(child, __NR_kill, &[2, 0]), failure(Errno::EPERM));
+    assert_eq!(
+        kernel.call(child, __NR_kill, &[2, 0]),
+        failure(Errno::EPERM)
+    );
 }
 
 #[test]
@@ -75,7 +84,10 @@ fn a_fatal_signal_ends_the_process_with_its_number() {
         let child = fork(&mut kernel, first);
         let pid = u64::from(kernel.tasks[child].record.pid);
         kernel.must(first, __NR_kill, &[pid, number(signal)]);
-        assert_eq!(kernel.call(first, __NR_wait4, &[pid, SCRATCH, 0, 0]), Some(pid));
+        assert_eq!(
+            kernel.call(first, __NR_wait4, &[pid, SCRATCH, 0, 0]),
+            Some(pid)
+        );
         assert_eq!(kernel.user(first).read::<u32>(SCRATCH), Ok(signal));
     }
 }
@@ -85,12 +97,24 @@ fn blocked_signals_wait_and_ignored_ones_do_not() {
     let mut kernel = Kernel::for_test(FRAMES);
     let first = kernel.first();
     let child = fork(&mut kernel, first);
-    mask(&mut kernel, child, SIG_BLOCK, 1 << (SIGTERM - 1) | 1 << (SIGCHLD - 1) | 1 << (SIGKILL - 1));
+    mask(
+        &mut kernel,
+        child,
+        SIG_BLOCK,
+        1 << (SIGTERM - 1) | 1 << (SIGCHLD - 1) | 1 << (SIGKILL - 1),
+    );
     kernel.must(first, __NR_kill, &[3, number(SIGTERM)]);
     kernel.must(first, __NR_kill, &[3, number(SIGWINCH)]);
     kernel.must(child, __NR_rt_sigpending, &[SCRATCH, 8]);
-    assert_eq!(kernel.user(child).read::<u64>(SCRATCH), Ok(1 << (SIGTERM - 1)));
-    assert_eq!(kernel.tasks[child].signals.mask & 1 << (SIGKILL - 1), 0, "cannot be blocked");
+    assert_eq!(
+        kernel.user(child).read::<u64>(SCRATCH),
+        Ok(1 << (SIGTERM - 1))
+    );
+    assert_eq!(
+        kernel.tasks[child].signals.mask & 1 << (SIGKILL - 1),
+        0,
+        "cannot be blocked"
+    );
     // A disposition of "ignore" throws away what is pending.
     install(&mut kernel, child, SIGTERM, 1, 0);
     mask(&mut kernel, child, SIG_SETMASK, 0);
@@ -109,16 +133,30 @@ fn a_handler_runs_and_returns_to_the_same_place() {
     kernel.call(first, __NR_kill, &[2, number(SIGUSR1)]);
     // `kill` of oneself returns first: its 0 is in the frame.
     let regs = kernel.tasks[first].record.regs;
-    assert_eq!((regs.rip, regs.rdi, regs.rbx), (HANDLER, number(SIGUSR1), 42));
-    assert_eq!((regs.rsp % 16, regs.rflags), (8, 0x246), "aligned as after a call; DF is clear");
+    assert_eq!(
+        (regs.rip, regs.rdi, regs.rbx),
+        (HANDLER, number(SIGUSR1), 42)
+    );
+    assert_eq!(
+        (regs.rsp % 16, regs.rflags),
+        (8, 0x246),
+        "aligned as after a call; DF is clear"
+    );
     assert!(regs.rsp < before.rsp - 128, "the red zone is left alone");
     assert_eq!(kernel.user(first).read::<u64>(regs.rsp), Ok(RESTORER));
-    assert_eq!(kernel.user(first).read::<[u32; 5]>(regs.rsi), Ok([SIGUSR1, 0, 0, 0, 2]), "siginfo: from pid 2");
+    assert_eq!(
+        kernel.user(first).read::<[u32; 5]>(regs.rsi),
+        Ok([SIGUSR1, 0, 0, 0, 2]),
+        "siginfo: from pid 2"
+    );
     assert_eq!(kernel.tasks[first].signals.mask, 1 << (SIGUSR1 - 1));
 
     assert_eq!(sigreturn(&mut kernel, first), Some(0));
     let after = kernel.tasks[first].record.regs;
-    assert_eq!((after.rip, after.rsp, after.rbx, after.rflags), (before.rip, before.rsp, 42, 0x646));
+    assert_eq!(
+        (after.rip, after.rsp, after.rbx, after.rflags),
+        (before.rip, before.rsp, 42, 0x646)
+    );
     assert_eq!(kernel.tasks[first].signals.mask, 0);
 }
 
@@ -132,16 +170,29 @@ fn sigreturn_keeps_privileges_out_of_the_registers() {
     kernel.call(child, __NR_kill, &[3, number(SIGUSR1)]);
     let context = kernel.tasks[child].record.regs.rdx;
     // uc_mcontext starts 40 bytes in; rip is its word 16, rflags 17, the segments 18.
-    kernel.user(child).write(context + 40 + 17 * 8, &u64::MAX).unwrap();
-    kernel.user(child).write(context + 40 + 18 * 8, &[0x10u16, 0, 0, 0x18]).unwrap();
+    kernel
+        .user(child)
+        .write(context + 40 + 17 * 8, &u64::MAX)
+        .unwrap();
+    kernel
+        .user(child)
+        .write(context + 40 + 18 * 8, &[0x10u16, 0, 0, 0x18])
+        .unwrap();
     let frame = kernel.tasks[child].record.regs.rsp;
     sigreturn(&mut kernel, child);
     let regs = kernel.tasks[child].record.regs;
     assert_eq!((regs.cs, regs.ss, regs.rflags), (0x33, 0x2b, 0x0005_0fd7));
 
-    kernel.user(child).write(context + 40 + 16 * 8, &0xffff_8000_0000_0000u64).unwrap();
+    kernel
+        .user(child)
+        .write(context + 40 + 16 * 8, &0xffff_8000_0000_0000u64)
+        .unwrap();
     kernel.tasks[child].record.regs.rsp = frame;
-    assert_eq!(sigreturn(&mut kernel, child), None, "a return into the kernel's half is death");
+    assert_eq!(
+        sigreturn(&mut kernel, child),
+        None,
+        "a return into the kernel's half is death"
+    );
     assert_eq!(kernel.tasks[child].record.exit_status, SIGSEGV);
 }
 
@@ -161,18 +212,35 @@ fn the_alternate_stack_is_used_on_request() {
     let mut kernel = Kernel::for_test(FRAMES);
     let first = kernel.first();
     run_for_a_while(&mut kernel, first);
-    let stack = kernel.must(first, __NR_mmap, &[0, 0x4000, 3, u64::from(MAP_PRIVATE | MAP_ANONYMOUS), ANY, 0]);
+    let stack = kernel.must(
+        first,
+        __NR_mmap,
+        &[0, 0x4000, 3, u64::from(MAP_PRIVATE | MAP_ANONYMOUS), ANY, 0],
+    );
     kernel.user(first).write(SCRATCH, &[stack, 0, 100]).unwrap();
-    assert_eq!(kernel.call(first, __NR_sigaltstack, &[SCRATCH, 0]), failure(Errno::ENOMEM));
-    kernel.user(first).write(SCRATCH, &[stack, 0, 0x4000]).unwrap();
+    assert_eq!(
+        kernel.call(first, __NR_sigaltstack, &[SCRATCH, 0]),
+        failure(Errno::ENOMEM)
+    );
+    kernel
+        .user(first)
+        .write(SCRATCH, &[stack, 0, 0x4000])
+        .unwrap();
     kernel.must(first, __NR_sigaltstack, &[SCRATCH, 0]);
     install(&mut kernel, first, SIGUSR1, HANDLER, SA_ONSTACK);
     kernel.call(first, __NR_kill, &[2, number(SIGUSR1)]);
     let rsp = kernel.tasks[first].record.regs.rsp;
     assert!((stack..stack + 0x4000).contains(&rsp));
-    assert_eq!(kernel.call(first, __NR_sigaltstack, &[SCRATCH, 0]), failure(Errno::EPERM), "while on it");
+    assert_eq!(
+        kernel.call(first, __NR_sigaltstack, &[SCRATCH, 0]),
+        failure(Errno::EPERM),
+        "while on it"
+    );
     kernel.must(first, __NR_sigaltstack, &[0, SCRATCH]);
-    assert_eq!(kernel.user(first).read::<[u64; 3]>(SCRATCH), Ok([stack, u64::from(SS_ONSTACK), 0x4000]));
+    assert_eq!(
+        kernel.user(first).read::<[u64; 3]>(SCRATCH),
+        Ok([stack, u64::from(SS_ONSTACK), 0x4000])
+    );
 }
 
 #[test]
@@ -180,7 +248,13 @@ fn resethand_and_nodefer() {
     let mut kernel = Kernel::for_test(FRAMES);
     let first = kernel.first();
     run_for_a_while(&mut kernel, first);
-    install(&mut kernel, first, SIGUSR1, HANDLER, SA_RESETHAND | SA_NODEFER);
+    install(
+        &mut kernel,
+        first,
+        SIGUSR1,
+        HANDLER,
+        SA_RESETHAND | SA_NODEFER,
+    );
     kernel.call(first, __NR_kill, &[2, number(SIGUSR1)]);
     assert_eq!(kernel.tasks[first].signals.mask, 0);
     let handlers = kernel.tasks[first].handlers.unwrap();
@@ -194,7 +268,10 @@ fn a_sleeping_call_fails_with_eintr_or_starts_again() {
     let child = fork(&mut kernel, first);
     fork(&mut kernel, child);
     run_for_a_while(&mut kernel, child);
-    for (flags, result, rip) in [(0, Errno::EINTR.to_rax(), 0x40_1042), (SA_RESTART, number(__NR_wait4), 0x40_1040)] {
+    for (flags, result, rip) in [
+        (0, Errno::EINTR.to_rax(), 0x40_1042),
+        (SA_RESTART, number(__NR_wait4), 0x40_1040),
+    ] {
         install(&mut kernel, child, SIGUSR1, HANDLER, flags);
         assert_eq!(kernel.call(child, __NR_wait4, &[ANY, 0, 0, 0]), None);
         kernel.must(first, __NR_kill, &[3, number(SIGUSR1)]);
@@ -217,7 +294,11 @@ fn a_signal_without_a_handler_does_not_end_a_sleep() {
     assert_eq!(kernel.tasks[child].state(), ProcessState::Sleeping);
     kernel.must(first, __NR_kill, &[3, number(SIGSTOP)]);
     kernel.must(first, __NR_kill, &[3, number(SIGTERM)]);
-    assert_eq!(kernel.tasks[child].state(), ProcessState::Stopped, "SIGTERM waits for SIGCONT");
+    assert_eq!(
+        kernel.tasks[child].state(),
+        ProcessState::Stopped,
+        "SIGTERM waits for SIGCONT"
+    );
     kernel.must(first, __NR_kill, &[3, number(SIGCONT)]);
     assert_eq!(kernel.tasks[child].state(), ProcessState::Zombie);
 }
@@ -235,7 +316,11 @@ fn sigsuspend_takes_a_signal_under_its_own_mask() {
     kernel.call(child, __NR_rt_sigsuspend, &[SCRATCH, 8]);
     assert_eq!(kernel.tasks[child].record.regs.rip, HANDLER);
     assert_eq!(sigreturn(&mut kernel, child), Some(Errno::EINTR.to_rax()));
-    assert_eq!(kernel.tasks[child].signals.mask, 1 << (SIGUSR1 - 1), "the old mask is back");
+    assert_eq!(
+        kernel.tasks[child].signals.mask,
+        1 << (SIGUSR1 - 1),
+        "the old mask is back"
+    );
 }
 
 #[test]
@@ -244,12 +329,24 @@ fn sigtimedwait_takes_a_blocked_signal_or_times_out() {
     let first = kernel.first();
     let child = fork(&mut kernel, first);
     mask(&mut kernel, child, SIG_BLOCK, 1 << (SIGUSR1 - 1));
-    kernel.user(child).write(SCRATCH, &[1u64 << (SIGUSR1 - 1), 0, 0]).unwrap();
-    assert_eq!(kernel.call(child, __NR_rt_sigtimedwait, &[SCRATCH, 0, SCRATCH + 8, 8]), failure(Errno::EAGAIN));
-    assert_eq!(kernel.call(child, __NR_rt_sigtimedwait, &[SCRATCH, SCRATCH + 64, 0, 8]), None);
+    kernel
+        .user(child)
+        .write(SCRATCH, &[1u64 << (SIGUSR1 - 1), 0, 0])
+        .unwrap();
+    assert_eq!(
+        kernel.call(child, __NR_rt_sigtimedwait, &[SCRATCH, 0, SCRATCH + 8, 8]),
+        failure(Errno::EAGAIN)
+    );
+    assert_eq!(
+        kernel.call(child, __NR_rt_sigtimedwait, &[SCRATCH, SCRATCH + 64, 0, 8]),
+        None
+    );
     kernel.must(first, __NR_kill, &[3, number(SIGUSR1)]);
     assert_eq!(kernel.tasks[child].record.regs.rax, number(SIGUSR1));
-    assert_eq!(kernel.user(child).read::<[u32; 5]>(SCRATCH + 64), Ok([SIGUSR1, 0, 0, 0, 2]));
+    assert_eq!(
+        kernel.user(child).read::<[u32; 5]>(SCRATCH + 64),
+        Ok([SIGUSR1, 0, 0, 0, 2])
+    );
     assert_eq!(kernel.tasks[child].signals.mask, 1 << (SIGUSR1 - 1));
 }
 
@@ -259,7 +356,15 @@ fn a_fault_cannot_be_ignored() {
     let first = kernel.first();
     let child = fork(&mut kernel, first);
     install(&mut kernel, child, SIGSEGV, 1, 0);
-    kernel.force_signal(child, SignalInfo { signal: SIGSEGV, code: 1, pid: 0, value: 0x123 });
+    kernel.force_signal(
+        child,
+        SignalInfo {
+            signal: SIGSEGV,
+            code: 1,
+            pid: 0,
+            value: 0x123,
+        },
+    );
     kernel.settle();
     assert_eq!(kernel.tasks[child].record.exit_status, SIGSEGV);
 }
@@ -270,11 +375,22 @@ fn a_fault_handler_learns_the_address() {
     let first = kernel.first();
     run_for_a_while(&mut kernel, first);
     install(&mut kernel, first, SIGSEGV, HANDLER, SA_SIGINFO);
-    kernel.force_signal(first, SignalInfo { signal: SIGSEGV, code: 1, pid: 0, value: 0x123 });
+    kernel.force_signal(
+        first,
+        SignalInfo {
+            signal: SIGSEGV,
+            code: 1,
+            pid: 0,
+            value: 0x123,
+        },
+    );
     kernel.settle();
     let regs = kernel.tasks[first].record.regs;
     assert_eq!(regs.rip, HANDLER);
-    assert_eq!(kernel.user(first).read::<[u64; 3]>(regs.rsi), Ok([number(SIGSEGV), 1, 0x123]));
+    assert_eq!(
+        kernel.user(first).read::<[u64; 3]>(regs.rsi),
+        Ok([number(SIGSEGV), 1, 0x123])
+    );
 }
 
 #[test]
@@ -287,7 +403,10 @@ fn sigchld_reaches_the_parents_handler() {
     assert_eq!(kernel.call(child, __NR_exit_group, &[7]), None);
     let regs = kernel.tasks[first].record.regs;
     assert_eq!((regs.rip, regs.rdi), (HANDLER, number(SIGCHLD)));
-    assert_eq!(kernel.user(first).read::<[u32; 7]>(regs.rsi), Ok([SIGCHLD, 0, CLD_EXITED, 0, 3, 0, 7]));
+    assert_eq!(
+        kernel.user(first).read::<[u32; 7]>(regs.rsi),
+        Ok([SIGCHLD, 0, CLD_EXITED, 0, 3, 0, 7])
+    );
 }
 
 #[test]
