@@ -74,31 +74,31 @@ const fn is_blank(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn read(file: &[u8]) -> Result<Option<(&[u8], Option<&[u8]>)>, Errno> {
-        first_line(file).map(|line| line.map(|line| (line.interpreter, line.argument)))
+    fn shell(argument: Option<&[u8]>) -> Result<Option<FirstLine<'_>>, Errno> {
+        Ok(Some(FirstLine { interpreter: b"/bin/sh", argument }))
     }
 
     #[test]
     fn the_rest_of_the_line_is_one_argument() {
-        assert_eq!(read(b"#!/bin/sh\n"), Ok(Some((b"/bin/sh", None))));
-        assert_eq!(read(b"#! \t/bin/sh -e  -x \t\nexit"), Ok(Some((b"/bin/sh", Some(b"-e  -x")))));
-        assert_eq!(read(b"#!/bin/sh"), Ok(Some((b"/bin/sh", None))));
-        assert_eq!(read(b"#!/bin/sh\0-e\n"), Ok(Some((b"/bin/sh", None))));
+        assert_eq!(first_line(b"#!/bin/sh\n"), shell(None));
+        assert_eq!(first_line(b"#! \t/bin/sh -e  -x \t\nexit"), shell(Some(b"-e  -x")));
+        assert_eq!(first_line(b"#!/bin/sh"), shell(None));
+        assert_eq!(first_line(b"#!/bin/sh\0-e\n"), shell(None));
     }
 
     #[test]
     fn a_line_without_a_name_is_enoexec() {
-        assert_eq!(read(b"#!\n/bin/sh"), Err(Errno::ENOEXEC));
-        assert_eq!(read(b"#! \t \n"), Err(Errno::ENOEXEC));
-        assert_eq!(read(b"echo"), Ok(None));
-        assert_eq!(read(b""), Ok(None));
+        assert_eq!(first_line(b"#!\n/bin/sh"), Err(Errno::ENOEXEC));
+        assert_eq!(first_line(b"#! \t \n"), Err(Errno::ENOEXEC));
+        assert_eq!(first_line(b"echo"), Ok(None));
+        assert_eq!(first_line(b""), Ok(None));
     }
 
     #[test]
     fn a_name_that_may_be_cut_off_is_enoexec() {
         let long = [&b"#!/"[..], &[b'a'; 300], b"\n"].concat();
-        assert_eq!(read(&long), Err(Errno::ENOEXEC));
+        assert_eq!(first_line(&long), Err(Errno::ENOEXEC));
         let argument = [&b"#!/bin/sh "[..], &[b'a'; 300], b"\n"].concat();
-        assert_eq!(read(&argument), Ok(Some((b"/bin/sh", Some(&[b'a'; 245][..])))));
+        assert_eq!(first_line(&argument), shell(Some(&[b'a'; 245])));
     }
 }
