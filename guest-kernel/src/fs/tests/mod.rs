@@ -12,7 +12,7 @@ use super::{FileSystem, Inode, OpenFile};
 use crate::arena::Id;
 use crate::errno::Errno;
 use crate::fs::inode::make_device;
-use crate::fs::path::Viewpoint;
+use crate::fs::path::{LastLink, Viewpoint};
 use crate::fs::proc::Processes;
 use crate::memory::phys::PhysWindow;
 use crate::memory::{Frame, Frames, PhysAddr};
@@ -220,7 +220,7 @@ fn open(fs: &mut FileSystem, path: &str, flags: u32) -> Result<Id<OpenFile>, Err
     fs.open(
         &Viewpoint {
             start: Inode::ROOT,
-            follow: true,
+            last_link: LastLink::Follow,
             processes: &processes,
         },
         path.as_bytes(),

@@ -1,7 +1,7 @@
 //! System calls on files as a program makes them: arguments in registers, data in its memory.
 //!
-//! The first program is a small ELF whose memory the tests use; it never runs. Errors were
-//! compared with Linux 6.18 where a comment does not say otherwise.
+//! The first program is a small ELF whose memory the tests use; it never runs. The errors are
+//! those that Linux 6.18 gives for the same calls on the same tree, mounted read-only.
 
 use super::*;
 use crate::arch;
@@ -546,6 +546,8 @@ fn what_would_modify_finds_its_error_in_linuxs_order() {
     assert_eq!(error(sys_mkdir, "/new/"), Some(Errno::EROFS));
     assert_eq!(error(sys_mkdir, "/etc"), Some(Errno::EEXIST));
     assert_eq!(error(sys_mkdir, "/"), Some(Errno::EEXIST));
+    assert_eq!(error(sys_mkdir, "/etc/dangling/"), Some(Errno::EEXIST));
+    assert_eq!(error(sys_rmdir, "/etc/dangling/"), Some(Errno::EROFS));
     assert_eq!(error(sys_mkdir, "/no/new"), Some(Errno::ENOENT));
     assert_eq!(error(sys_rmdir, "/nothing"), Some(Errno::EROFS));
     assert_eq!(error(sys_rmdir, "/etc/."), Some(Errno::EINVAL));
@@ -566,6 +568,108 @@ fn what_would_modify_finds_its_error_in_linuxs_order() {
     assert_eq!(error(sys_truncate, "/bin/hello"), Some(Errno::EROFS));
     assert_eq!(error(sys_creat, "/new"), Some(Errno::EROFS));
     assert_eq!(error(sys_creat, "/bin"), Some(Errno::EISDIR));
+}
+
+#[test]
+fn arguments_are_checked_before_descriptors_where_linux_does() {
+    let mut machine = Machine::new();
+    let path = machine.text("/new");
+    for (mode, error) in [
+        (uapi::S_IFDIR, Errno::EPERM),
+        (uapi::S_IFLNK, Errno::EINVAL),
+        (uapi::S_IFIFO, Errno::EROFS),
+        (0, Errno::EROFS),
+        (0o777_777, Errno::EINVAL),
+    ] {
+        assert_eq!(
+            machine.value(sys_mknod, &[path, u64::from(mode), 0]),
+            Err(error),
+            "{mode:o}"
+        );
+    }
+    let (reader, writer) = machine.pipe(0);
+    assert_eq!(
+        machine.value(sys_lseek, &[reader, 0, 9]),
+        Err(Errno::EINVAL)
+    );
+    assert_eq!(
+        machine.value(sys_lseek, &[reader, 0, 0]),
+        Err(Errno::ESPIPE)
+    );
+    assert_eq!(
+        machine.value(sys_pread64, &[writer, DATA, 1, 0]),
+        Err(Errno::ESPIPE)
+    );
+    assert_eq!(
+        machine.value(sys_pread64, &[99, DATA, 1, u64::MAX]),
+        Err(Errno::EINVAL)
+    );
+    assert_eq!(
+        machine.value(sys_ftruncate, &[99, u64::MAX]),
+        Err(Errno::EINVAL)
+    );
+    assert_eq!(machine.value(sys_ftruncate, &[99, 0]), Err(Errno::EBADF));
+    assert_eq!(
+        machine.value(sys_ftruncate, &[writer, 0]),
+        Err(Errno::EINVAL)
+    );
+    assert_eq!(machine.value(sys_fsync, &[writer]), Err(Errno::EINVAL));
+    assert_eq!(
+        machine.value(sys_fallocate, &[writer, 0, 0, 1]),
+        Err(Errno::ESPIPE)
+    );
+    assert_eq!(
+        machine.value(sys_change_descriptor, &[writer, 0o600]),
+        Ok(0)
+    );
+    let full = machine.open("/dev/full", uapi::O_RDWR).expect("it exists");
+    assert_eq!(
+        machine.value(sys_write, &[full, DATA, 0]),
+        Err(Errno::ENOSPC)
+    );
+    assert_eq!(
+        machine.value(sys_change_descriptor, &[full, 0o600]),
+        Err(Errno::EROFS)
+    );
+    let name = machine.open("/etc", O_PATH).expect("it exists");
+    assert_eq!(
+        machine.value(sys_getdents64, &[name, DATA, 23]),
+        Err(Errno::EBADF)
+    );
+    assert_eq!(
+        machine.value(sys_change_descriptor, &[name, 0o600]),
+        Err(Errno::EBADF)
+    );
+    let directory = machine.open("/etc", 0).expect("it exists");
+    assert_eq!(
+        machine.value(sys_read, &[directory, DATA, 1]),
+        Err(Errno::EISDIR)
+    );
+    assert_eq!(
+        machine.value(sys_read, &[directory, u64::MAX, 1]),
+        Err(Errno::EFAULT)
+    );
+    assert_eq!(
+        machine.value(sys_lseek, &[directory, 0, 2]),
+        Err(Errno::EINVAL)
+    );
+}
+
+#[test]
+fn record_locks_on_read_only_files_never_conflict() {
+    let mut machine = Machine::new();
+    let file = machine.open("/bin/hello", 0).expect("it exists");
+    let mut lock = |command: u32, kind: u8| {
+        machine.poke(DATA, &[kind, 0]);
+        let result = machine.value(sys_fcntl, &[file, u64::from(command), DATA]);
+        result.map(|_| machine.peek(DATA, 1)[0])
+    };
+    assert_eq!(lock(uapi::F_SETLK, 0), Ok(0));
+    assert_eq!(lock(uapi::F_SETLK, 1), Err(Errno::EBADF));
+    assert_eq!(lock(uapi::F_SETLKW, 2), Ok(2));
+    assert_eq!(lock(uapi::F_SETLK, 7), Err(Errno::EINVAL));
+    assert_eq!(lock(uapi::F_GETLK, 1), Ok(2));
+    assert_eq!(lock(uapi::F_GETLK, 2), Err(Errno::EINVAL));
 }
 
 #[test]
