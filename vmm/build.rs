@@ -21,11 +21,10 @@ mod kernel;
 mod toolchain;
 
 fn main() {
-    if let Err(sentences) = embed() {
-        for line in sentences.lines() {
-            println!("cargo::error={line}");
-        }
-        // cargo fails the build because of the errors above; without a file, rustc would add noise of its own.
+    if let Err(words) = embed() {
+        // cargo shows standard error of a build script that fails, and shows it as it is.
+        eprintln!("{words}");
+        std::process::exit(1);
     }
 }
 

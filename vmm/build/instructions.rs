@@ -96,3 +96,76 @@ fn is_xsave(instruction: &Instruction) -> bool {
             | Xsaves64
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: u64 = 0xffff_ffff_8000_0000;
+
+    /// What is found in one function of that name.
+    fn in_function(name: &str, code: &[u8]) -> Vec<String> {
+        let functions = [Function {
+            name: name.to_owned(),
+            start: START,
+        }];
+        forbidden(code, START, &functions)
+    }
+
+    #[test]
+    fn integer_code_passes() {
+        // mov rax, [rdi]; xchg ax, ax; mfence; pause; popcnt rax, rax; rdfsbase rax; xgetbv; ret
+        let code = b"\x48\x8b\x07\x66\x90\x0f\xae\xf0\xf3\x90\xf3\x48\x0f\xb8\xc0\xf3\x48\x0f\xae\xc0\x0f\x01\xd0\xc3";
+        assert_eq!(in_function("kernel_main", code), [""; 0]);
+    }
+
+    #[test]
+    fn a_vector_instruction_is_named_with_its_function() {
+        // nop; movaps xmm0, xmm1
+        let found = in_function("memory_copy", b"\x90\x0f\x28\xc1");
+        assert_eq!(found, ["memory_copy: 0xffffffff80000001: movaps xmm0,xmm1"]);
+    }
+
+    #[test]
+    fn every_register_file_counts() {
+        let cases: [(&[u8], &str); 9] = [
+            (b"\xd8\xc1", "fadd st0, st1"),
+            (b"\xd9\x07", "fld dword [rdi]"),
+            (b"\x0f\x6f\x07", "movq mm0, [rdi]"),
+            (b"\x0f\x77", "emms"),
+            (b"\xc5\xf8\x77", "vzeroupper"),
+            (b"\xc5\xfd\x6f\x07", "vmovdqa ymm0, [rdi]"),
+            (b"\x62\xf1\x7c\x48\x28\x07", "vmovaps zmm0, [rdi]"),
+            (b"\x0f\xae\x17", "ldmxcsr [rdi]"),
+            (b"\xf2\x48\x0f\x2a\xc0", "cvtsi2sd xmm0, rax"),
+        ];
+        for (code, text) in cases {
+            assert_eq!(in_function("f", code).len(), 1, "{text}");
+            assert_eq!(
+                in_function("fpu_f", code).len(),
+                1,
+                "{text} even where state is saved"
+            );
+        }
+    }
+
+    #[test]
+    fn state_is_moved_in_fpu_functions_only() {
+        // xsave64 [rdi]; xrstor64 [rdi]; fxsave64 [rdi]; fxrstor64 [rdi]; fninit
+        let code = b"\x48\x0f\xae\x27\x48\x0f\xae\x2f\x48\x0f\xae\x07\x48\x0f\xae\x0f\xdb\xe3";
+        assert_eq!(in_function("fpu_save", code), [""; 0]);
+        assert_eq!(in_function("save", code).len(), 5);
+    }
+
+    #[test]
+    fn functions_are_told_apart_by_address() {
+        let functions =
+            [("a", START), ("fpu_b", START + 1), ("c", START + 3)].map(|(name, start)| Function {
+                name: name.to_owned(),
+                start,
+            });
+        // a: nop; fpu_b: fninit; c: fninit
+        let found = forbidden(b"\x90\xdb\xe3\xdb\xe3", START, &functions);
+        assert_eq!(found, ["c: 0xffffffff80000003: fninit"]);
+    }
+}

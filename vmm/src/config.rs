@@ -89,3 +89,52 @@ pub fn parse_seconds(text: &str) -> Result<Duration, String> {
         _ => Err("a time limit is more than 0 seconds and at most a year".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_numbers_with_units() {
+        for (text, mib) in [
+            ("64M", 64),
+            ("16m", 16),
+            ("2G", 2048),
+            ("64G", 65536),
+            ("131072K", 128),
+            ("67108864", 64),
+            ("64MiB", 64),
+            ("64mb", 64),
+            ("17M", 18),
+        ] {
+            assert_eq!(parse_memory(text), Ok(mib << 20), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_sizes_are_refused_with_a_sentence() {
+        for text in [
+            "",
+            "M",
+            "15M",
+            "65G",
+            "-64M",
+            "64X",
+            "1e9",
+            "99999999999999999999G",
+            "18446744073709551615G",
+            "64 M B",
+        ] {
+            assert!(parse_memory(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_seconds() {
+        assert_eq!(parse_seconds("10"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_seconds("0.25"), Ok(Duration::from_millis(250)));
+        for text in ["", "0", "-1", "nan", "inf", "1e30", "ten"] {
+            assert!(parse_seconds(text).is_err(), "{text}");
+        }
+    }
+}

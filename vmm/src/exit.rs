@@ -176,3 +176,114 @@ pub fn handle_exit(bus: &mut Bus, exit: VcpuExit<'_>) -> Result<Outcome, Fault> 
         VcpuExit::Unsupported(_) => Err(Fault::Unexpected("an exit newer than forkvm")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devices::console::Console;
+    use crate::devices::doorbell::Doorbell;
+    use crate::host_events::HostEventLine;
+    use crate::memory::GuestRam;
+    use forkvm_abi::doorbell::{Operation, Request};
+    use forkvm_abi::layout::{DOORBELL_GPA, REQUEST_GPA};
+    use std::fs::File;
+    use std::sync::Arc;
+
+    fn bus() -> (Bus, Arc<GuestRam>) {
+        let ram = Arc::new(GuestRam::allocate(16 << 20).unwrap());
+        let events = HostEventLine::new(&ram, &File::open("/dev/null").unwrap()).unwrap();
+        (
+            Bus {
+                doorbell: Doorbell::new(Arc::clone(&ram), Console::new(-1, -1, -1, events)),
+            },
+            ram,
+        )
+    }
+
+    #[test]
+    fn a_ring_is_served() {
+        let (mut bus, ram) = bus();
+        let request = Request {
+            operation: Operation::Exit as u32,
+            args: [7 << 8, 0, 0, 0],
+            ..Request::default()
+        };
+        ram.write(REQUEST_GPA, &request).unwrap();
+        let outcome = handle_exit(
+            &mut bus,
+            VcpuExit::MmioWrite(DOORBELL_GPA, &REQUEST_GPA.to_le_bytes()),
+        );
+        assert_eq!(outcome, Ok(Outcome::End(End::Exited(7 << 8))));
+        assert_eq!(bus.doorbell.count(Operation::Exit), 1);
+    }
+
+    #[test]
+    fn an_interrupted_run_goes_on() {
+        assert_eq!(
+            handle_exit(&mut bus().0, VcpuExit::Intr),
+            Ok(Outcome::Interrupted)
+        );
+    }
+
+    #[test]
+    fn accesses_to_nothing_end_the_guest() {
+        let (mut bus, _) = bus();
+        let nowhere = |what, address| Err(Fault::NoDevice { what, address });
+        assert_eq!(
+            handle_exit(&mut bus, VcpuExit::MmioWrite(0xe000_0000, &[0])),
+            nowhere("guest-physical address", 0xe000_0000)
+        );
+        assert_eq!(
+            handle_exit(&mut bus, VcpuExit::MmioRead(DOORBELL_GPA, &mut [0])),
+            nowhere("guest-physical address", DOORBELL_GPA)
+        );
+        assert_eq!(
+            handle_exit(&mut bus, VcpuExit::IoOut(0x80, &[0])),
+            nowhere("port", 0x80)
+        );
+        assert_eq!(
+            handle_exit(&mut bus, VcpuExit::IoIn(0x64, &mut [0])),
+            nowhere("port", 0x64)
+        );
+    }
+
+    #[test]
+    fn failures_of_guest_and_kvm_have_names() {
+        let (mut bus, _) = bus();
+        assert_eq!(
+            handle_exit(&mut bus, VcpuExit::Shutdown),
+            Err(Fault::TripleFault)
+        );
+        assert_eq!(
+            handle_exit(&mut bus, VcpuExit::InternalError),
+            Err(Fault::InternalError)
+        );
+        assert_eq!(
+            handle_exit(&mut bus, VcpuExit::FailEntry(0x80, 0)),
+            Err(Fault::FailEntry(0x80))
+        );
+        assert_eq!(handle_exit(&mut bus, VcpuExit::Hlt), Err(Fault::Halted));
+        assert_eq!(
+            handle_exit(&mut bus, VcpuExit::Unknown),
+            Err(Fault::Unexpected("KVM_EXIT_UNKNOWN"))
+        );
+    }
+
+    #[test]
+    fn exits_are_counted_by_kind() {
+        let kinds = [
+            (VcpuExit::MmioWrite(DOORBELL_GPA, &[]), "doorbell"),
+            (VcpuExit::MmioWrite(0, &[]), "mmio"),
+            (VcpuExit::Intr, "interrupted"),
+            (VcpuExit::Hyperv, "other"),
+        ];
+        for (exit, name) in kinds {
+            assert_eq!(ExitKind::of(&exit).name(), name);
+        }
+        let numbers: Vec<usize> = ExitKind::ALL
+            .into_iter()
+            .map(|kind| kind as usize)
+            .collect();
+        assert_eq!(numbers, (0..ExitKind::ALL.len()).collect::<Vec<_>>());
+    }
+}

@@ -8,7 +8,7 @@
 //! The host's file is mapped, not copied: the guest's text pages are the host's page cache.
 
 use crate::embedded::APPS;
-use crate::memory::LARGE_PAGE;
+use crate::memory::{LARGE_PAGE, native};
 use crate::program::{HostFile, Program, Source, in_bin};
 use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::image::{ImageEntry, mode};
@@ -292,7 +292,7 @@ impl Contents {
 
     /// Reserves a range of zeros, copies the embedded files into it and maps the host's files over it.
     fn map(layout: &Layout<'_>) -> Result<Self, ImageError> {
-        let len = layout.next.next_multiple_of(LARGE_PAGE).max(LARGE_PAGE) as usize;
+        let len = native(layout.next.next_multiple_of(LARGE_PAGE).max(LARGE_PAGE));
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: (1) a new anonymous mapping at an address of the kernel's choice touches nothing that exists.
         let address = unsafe {
@@ -317,8 +317,8 @@ impl Contents {
         };
         for (offset, content) in &layout.pieces {
             match content {
-                Content::Embedded(bytes) => contents.copy(*offset as usize, bytes),
-                Content::Host(file) => contents.map_file(*offset as usize, file)?,
+                Content::Embedded(bytes) => contents.copy(native(*offset), bytes),
+                Content::Host(file) => contents.map_file(native(*offset), file)?,
             }
         }
         Ok(contents)
@@ -336,7 +336,7 @@ impl Contents {
     }
 
     fn map_file(&self, offset: usize, file: &HostFile) -> Result<(), ImageError> {
-        let len = file.len as usize;
+        let len = native(file.len);
         if len == 0 {
             return Ok(());
         }
@@ -368,5 +368,134 @@ impl Drop for Contents {
     fn drop(&mut self) {
         // SAFETY: (1) the range is ours; (2) the VM that used it is dropped first (see `Vm`).
         unsafe { libc::munmap(self.address.cast(), self.len) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    const BASE: u64 = 0x1_0000_0000;
+
+    fn host_program(path: &str, bytes: &[u8]) -> Program {
+        // SAFETY: (1) the name is a C string; (2) the descriptor is new and ours.
+        let file = unsafe {
+            std::os::fd::FromRawFd::from_raw_fd(libc::memfd_create(c"program".as_ptr(), 0))
+        };
+        let file: std::fs::File = file;
+        file.write_all_at(bytes, 0).unwrap();
+        Program {
+            path: path.into(),
+            source: Source::Host(HostFile {
+                file,
+                len: bytes.len() as u64,
+                mode: 0o751,
+                mtime: 42,
+            }),
+        }
+    }
+
+    /// Looks a path up as the guest kernel does: by binary search among a directory's children.
+    fn look_up(image: &Image, path: &str) -> Option<ImageEntry> {
+        let mut entry = image.index[0];
+        for part in path.split('/').filter(|part| !part.is_empty()) {
+            let children = &image.index[native(entry.data)..][..native(entry.size)];
+            let name = |entry: &ImageEntry| {
+                &image.names[entry.name_start as usize..][..entry.name_len as usize]
+            };
+            entry = children[children
+                .binary_search_by(|child| name(child).cmp(part.as_bytes()))
+                .ok()?];
+        }
+        Some(entry)
+    }
+
+    fn bytes(image: &Image, entry: ImageEntry) -> Vec<u8> {
+        let offset = native(entry.data - BASE);
+        let padded = native(entry.size.next_multiple_of(PAGE_SIZE));
+        assert!(offset.is_multiple_of(native(PAGE_SIZE)) && offset + padded <= image.contents.len);
+        // SAFETY: (1) the assertion keeps the range inside the mapping, which nobody writes.
+        unsafe { std::slice::from_raw_parts(image.contents.address.add(offset), padded) }.to_vec()
+    }
+
+    #[test]
+    fn embedded_programs_are_in_bin() {
+        let image = Image::build(None, BASE).unwrap();
+        for app in APPS {
+            let entry = look_up(&image, &format!("/bin/{}", app.name)).unwrap();
+            assert_eq!(
+                (entry.mode, entry.size, entry.nlink),
+                (mode::S_IFREG | 0o755, app.elf.len() as u64, 1)
+            );
+            let content = bytes(&image, entry);
+            assert_eq!(&content[..app.elf.len()], app.elf);
+            assert!(content[app.elf.len()..].iter().all(|byte| *byte == 0));
+        }
+    }
+
+    #[test]
+    fn directories_and_devices_are_as_linux_has_them() {
+        let image = Image::build(None, BASE).unwrap();
+        let root = image.index[0];
+        assert_eq!(
+            (root.mode, root.parent, root.name_len, root.nlink),
+            (mode::S_IFDIR | 0o755, 0, 0, 7)
+        );
+        assert_eq!(
+            look_up(&image, "/tmp").unwrap().mode,
+            mode::S_IFDIR | 0o1777
+        );
+        let null = look_up(&image, "/dev/null").unwrap();
+        assert_eq!((null.mode, null.data), (mode::S_IFCHR | 0o666, 0x103));
+        assert_eq!(look_up(&image, "/dev/console").unwrap().data, 0x501);
+        assert!(look_up(&image, "/nosuch").is_none());
+    }
+
+    #[test]
+    fn the_hosts_program_is_mapped_at_its_path() {
+        let text = vec![7; 5000];
+        let image = Image::build(Some(&host_program("/home/me/a.out", &text)), BASE).unwrap();
+        let entry = look_up(&image, "/home/me/a.out").unwrap();
+        assert_eq!(
+            (entry.mode, entry.size, entry.mtime),
+            (mode::S_IFREG | 0o751, 5000, 42)
+        );
+        let content = bytes(&image, entry);
+        assert_eq!(content.len(), 8192);
+        assert_eq!(
+            (&content[..5000], &content[5000..]),
+            (&text[..], &[0; 3192][..])
+        );
+        let home = look_up(&image, "/home").unwrap();
+        assert_eq!((home.mode, home.nlink), (mode::S_IFDIR | 0o755, 3));
+        assert_eq!(
+            image.index[look_up(&image, "/home/me").unwrap().parent as usize],
+            home
+        );
+    }
+
+    #[test]
+    fn the_hosts_program_may_replace_a_file_but_nothing_else() {
+        let build = |path: &str| Image::build(Some(&host_program(path, b"x")), BASE);
+        let name = format!("/bin/{}", APPS[0].name);
+        assert_eq!(look_up(&build(&name).unwrap(), &name).unwrap().size, 1);
+        for taken in ["/bin", "/dev/null", "/dev/null/x", &format!("{name}/x")] {
+            assert!(
+                matches!(build(taken), Err(ImageError::PathTaken(_))),
+                "{taken}"
+            );
+        }
+        assert!(matches!(
+            build(&"n".repeat(256)),
+            Err(ImageError::NameTooLong(_))
+        ));
+        assert!(build(&"n".repeat(255)).is_ok());
+    }
+
+    #[test]
+    fn an_empty_file_needs_no_page() {
+        let image = Image::build(Some(&host_program("/empty", b"")), BASE).unwrap();
+        assert_eq!(look_up(&image, "/empty").unwrap().size, 0);
     }
 }

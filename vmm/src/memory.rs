@@ -14,6 +14,14 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// RAM comes in large pages: the direct map uses no smaller ones.
 pub const LARGE_PAGE: u64 = 2 << 20;
 
+const _: () = assert!(usize::BITS == u64::BITS, "forkvm runs on x86-64 hosts");
+
+/// A length or an index as the host counts them: nothing is lost on a 64-bit host.
+#[expect(clippy::cast_possible_truncation, reason = "asserted above")]
+pub(crate) const fn native(value: u64) -> usize {
+    value as usize
+}
+
 /// An access to guest memory that is not RAM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{len:#x} bytes at guest-physical {gpa:#x} are not all in RAM")]
@@ -57,7 +65,7 @@ impl GuestRam {
         };
         let ranges = [low, high].into_iter().filter(|span| span.len > 0);
         let ranges: Vec<_> = ranges
-            .map(|span| (GuestAddress(span.start), span.len as usize))
+            .map(|span| (GuestAddress(span.start), native(span.len)))
             .collect();
         // vm-memory maps anonymous, private and with MAP_NORESERVE.
         let mapping = GuestMemoryMmap::from_ranges(&ranges).map_err(|source| AllocationError {

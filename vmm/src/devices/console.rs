@@ -205,3 +205,59 @@ impl<'a> Iterator for Records<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use zerocopy::IntoBytes;
+
+    /// Records as the guest kernel lays them out.
+    fn encode(records: &[(u32, Vec<u8>)]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (stream, text) in records {
+            bytes.extend_from_slice(
+                ConsoleRecord {
+                    stream: *stream,
+                    len: u32::try_from(text.len()).unwrap(),
+                }
+                .as_bytes(),
+            );
+            bytes.extend_from_slice(text);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Vec<(u32, Vec<u8>)>, usize> {
+        Records::new(bytes)
+            .map(|record| record.map(|(stream, text)| (stream, text.to_vec())))
+            .collect()
+    }
+
+    #[test]
+    fn malformed_records_are_found_where_they_are() {
+        let good = encode(&[(1, b"abc".to_vec())]);
+        for bad in [
+            &[9, 0, 0, 0, 1, 0, 0, 0, b'x', 0, 0, 0][..],
+            &[1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff],
+            &[1, 0, 0],
+            &[1, 0, 0, 0, 1, 0, 0, 0, b'x'],
+        ] {
+            assert_eq!(decode(bad), Err(0));
+            assert_eq!(decode(&[&good, bad].concat()), Err(good.len()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn records_come_back_as_they_were(records in prop::collection::vec((1u32..=2, prop::collection::vec(any::<u8>(), 0..20)), 0..8)) {
+            prop_assert_eq!(decode(&encode(&records)), Ok(records));
+        }
+
+        #[test]
+        fn any_bytes_decode_or_fail(bytes in prop::collection::vec(0u8..4, 0..64)) {
+            let _ = decode(&bytes);
+        }
+    }
+}
