@@ -53,7 +53,7 @@ impl Kernel {
         let slice_end = self.clock.monotonic() + SLICE;
         while self.is_ready(task) {
             if self.scheduler.is_contended() {
-                if self.clock.monotonic() >= slice_end {
+                if self.scheduler.take_yield() || self.clock.monotonic() >= slice_end {
                     self.scheduler.enqueue(task);
                     break;
                 }

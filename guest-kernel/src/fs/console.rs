@@ -94,13 +94,21 @@ impl Console {
     pub fn write(&mut self, stream: Stream, source: &mut dyn Source) -> Result<usize, Errno> {
         let number = self.host_stream(stream);
         if self.is_broken(stream) {
-            return Err(if self.is_terminal(stream) { Errno::EIO } else { Errno::EPIPE });
+            return Err(if self.is_terminal(stream) {
+                Errno::EIO
+            } else {
+                Errno::EPIPE
+            });
         }
         let mut moved = 0;
         while source.left() > 0 {
             let copied = self.append(number, source);
             if copied == 0 {
-                return if moved > 0 { Ok(moved) } else { Err(Errno::EFAULT) };
+                return if moved > 0 {
+                    Ok(moved)
+                } else {
+                    Err(Errno::EFAULT)
+                };
             }
             moved += copied;
         }
@@ -115,7 +123,9 @@ impl Console {
             (header, start) = self.place(number);
         }
         let page_room = index(PAGE_SIZE - start % PAGE_SIZE);
-        let room = page_room.min(index(CONSOLE_OUTPUT_BYTES - start)).min(source.left());
+        let room = page_room
+            .min(index(CONSOLE_OUTPUT_BYTES - start))
+            .min(source.left());
         let offset = index(start % PAGE_SIZE);
         let copied = source.take(&mut self.output_page(start)[offset..offset + room]);
         if copied > 0 {
@@ -125,7 +135,10 @@ impl Console {
             self.used = start + copied as u64;
             self.last_record = Some((number, header));
             self.store_word(header, number);
-            self.store_word(header + 4, u32::try_from(self.used - header - HEADER).expect("bounded by the buffer"));
+            self.store_word(
+                header + 4,
+                u32::try_from(self.used - header - HEADER).expect("bounded by the buffer"),
+            );
         }
         copied
     }
@@ -184,7 +197,11 @@ impl Console {
         let page = Frame::containing(PhysAddr(CONSOLE_INPUT_GPA));
         let moved = sink.put(&self.window.page(page)[range]);
         self.unread.start += moved;
-        if moved == 0 { Err(Errno::EFAULT) } else { Ok(moved) }
+        if moved == 0 {
+            Err(Errno::EFAULT)
+        } else {
+            Ok(moved)
+        }
     }
 
     /// Asks the host for input if none is left; whether a read would not block now.
@@ -230,13 +247,18 @@ impl Console {
     fn host_stream(&self, stream: Stream) -> u32 {
         match stream {
             Stream::Error => 2,
-            Stream::Terminal | Stream::Input if !self.is_terminal(Stream::Output) && self.is_terminal(Stream::Error) => 2,
+            Stream::Terminal | Stream::Input
+                if !self.is_terminal(Stream::Output) && self.is_terminal(Stream::Error) =>
+            {
+                2
+            }
             _ => 1,
         }
     }
 
     fn output_page(&mut self, offset: u64) -> &mut [u8] {
-        self.window.page_mut(Frame::containing(PhysAddr(CONSOLE_OUTPUT_GPA + offset)))
+        self.window
+            .page_mut(Frame::containing(PhysAddr(CONSOLE_OUTPUT_GPA + offset)))
     }
 
     /// Stores an aligned word, which never crosses a page.
@@ -247,7 +269,10 @@ impl Console {
 }
 
 /// An offset or a count within the console's buffers.
-#[allow(clippy::cast_possible_truncation, reason = "usize is 64 bits wide wherever the kernel runs")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "usize is 64 bits wide wherever the kernel runs"
+)]
 fn index(value: u64) -> usize {
     value as usize
 }

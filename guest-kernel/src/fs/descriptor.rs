@@ -27,7 +27,10 @@ pub struct FsContext {
 impl Default for FsContext {
     /// What the first program starts with.
     fn default() -> Self {
-        Self { cwd: Inode::ROOT, umask: 0o022 }
+        Self {
+            cwd: Inode::ROOT,
+            umask: 0o022,
+        }
     }
 }
 
@@ -54,9 +57,25 @@ impl FileSystem {
                 Stream::Input => O_RDONLY,
                 _ => O_WRONLY,
             };
-            let open = OpenFile { inode: Inode::Console(stream), kind: FileKind::Console(stream), flags, offset: 0 };
-            let file = self.add_file(open).expect("the first files are within every limit");
-            table.add(Descriptor { file, close_on_exec: false }, 0, 3).expect("the table was empty");
+            let open = OpenFile {
+                inode: Inode::Console(stream),
+                kind: FileKind::Console(stream),
+                flags,
+                offset: 0,
+            };
+            let file = self
+                .add_file(open)
+                .expect("the first files are within every limit");
+            table
+                .add(
+                    Descriptor {
+                        file,
+                        close_on_exec: false,
+                    },
+                    0,
+                    3,
+                )
+                .expect("the table was empty");
         }
         self.tables.insert(table)
     }
@@ -98,7 +117,11 @@ impl FileSystem {
     /// The open file behind a descriptor; EBADF also for one opened with O_PATH.
     pub fn file(&self, table: Id<FdTable>, fd: i32) -> Result<Id<OpenFile>, Errno> {
         let id = self.tables[table].get(fd)?.file;
-        if self.files[id].flags & O_PATH != 0 { Err(Errno::EBADF) } else { Ok(id) }
+        if self.files[id].flags & O_PATH != 0 {
+            Err(Errno::EBADF)
+        } else {
+            Ok(id)
+        }
     }
 
     /// The inode behind a descriptor, O_PATH or not (fexecve, fchdir, *at calls); EBADF.
@@ -108,8 +131,21 @@ impl FileSystem {
 
     /// Enters an open file, whose only owner the caller is, under the lowest free number; if there is none, the file is closed.
     /// EMFILE.
-    pub fn install(&mut self, table: Id<FdTable>, file: Id<OpenFile>, close_on_exec: bool, limit: u32) -> Result<i32, Errno> {
-        let added = self.tables[table].add(Descriptor { file, close_on_exec }, 0, limit);
+    pub fn install(
+        &mut self,
+        table: Id<FdTable>,
+        file: Id<OpenFile>,
+        close_on_exec: bool,
+        limit: u32,
+    ) -> Result<i32, Errno> {
+        let added = self.tables[table].add(
+            Descriptor {
+                file,
+                close_on_exec,
+            },
+            0,
+            limit,
+        );
         if added.is_err() {
             self.close_file(file);
         }
@@ -117,17 +153,45 @@ impl FileSystem {
     }
 
     /// dup(2) and F_DUPFD: the lowest free number from `from` up. EBADF, EMFILE.
-    pub fn duplicate(&mut self, table: Id<FdTable>, fd: i32, from: u32, close_on_exec: bool, limit: u32) -> Result<i32, Errno> {
+    pub fn duplicate(
+        &mut self,
+        table: Id<FdTable>,
+        fd: i32,
+        from: u32,
+        close_on_exec: bool,
+        limit: u32,
+    ) -> Result<i32, Errno> {
         let file = self.tables[table].get(fd)?.file;
-        let number = self.tables[table].add(Descriptor { file, close_on_exec }, from, limit)?;
+        let number = self.tables[table].add(
+            Descriptor {
+                file,
+                close_on_exec,
+            },
+            from,
+            limit,
+        )?;
         self.files.share(file);
         Ok(number)
     }
 
     /// dup3(2) with two different numbers: what was open under `to` is closed. EBADF.
-    pub fn duplicate_to(&mut self, table: Id<FdTable>, fd: i32, to: i32, close_on_exec: bool, limit: u32) -> Result<i32, Errno> {
+    pub fn duplicate_to(
+        &mut self,
+        table: Id<FdTable>,
+        fd: i32,
+        to: i32,
+        close_on_exec: bool,
+        limit: u32,
+    ) -> Result<i32, Errno> {
         let file = self.tables[table].get(fd)?.file;
-        let old = self.tables[table].set(to, Descriptor { file, close_on_exec }, limit)?;
+        let old = self.tables[table].set(
+            to,
+            Descriptor {
+                file,
+                close_on_exec,
+            },
+            limit,
+        )?;
         self.files.share(file);
         if let Some(old) = old {
             self.close_file(old.file);
@@ -136,13 +200,23 @@ impl FileSystem {
     }
 
     /// pipe2(2): read end and write end. `flags` are O_CLOEXEC, O_NONBLOCK, O_DIRECT. EMFILE, ENFILE; nothing is left behind then.
-    pub fn make_pipe(&mut self, table: Id<FdTable>, flags: u32, limit: u32) -> Result<(i32, i32), Errno> {
+    pub fn make_pipe(
+        &mut self,
+        table: Id<FdTable>,
+        flags: u32,
+        limit: u32,
+    ) -> Result<(i32, i32), Errno> {
         let pipe = self.pipes.insert(Pipe::new(self.next_pipe));
         self.pipes.share(pipe);
         self.next_pipe += 1;
         let (inode, kind) = (Inode::Pipe(pipe), FileKind::Pipe(pipe));
         let status = flags & (O_NONBLOCK | O_DIRECT);
-        let ends = [O_RDONLY, O_WRONLY].map(|mode| OpenFile { inode, kind, flags: mode | status, offset: 0 });
+        let ends = [O_RDONLY, O_WRONLY].map(|mode| OpenFile {
+            inode,
+            kind,
+            flags: mode | status,
+            offset: 0,
+        });
         if self.files.len() + ends.len() > super::file::MAX_OPEN_FILES {
             for _ in ends {
                 drop(self.pipes.release(pipe));
@@ -200,13 +274,20 @@ impl FileSystem {
 
     /// What execve maps; EACCES if it is no regular file.
     pub fn program(&self, inode: Inode) -> Result<ProgramFile, Errno> {
-        let Inode::Image(number) = inode else { return Err(Errno::EACCES) };
+        let Inode::Image(number) = inode else {
+            return Err(Errno::EACCES);
+        };
         let metadata = self.metadata(inode);
         if metadata.mode & S_IFMT != S_IFREG {
             return Err(Errno::EACCES);
         }
         let (data, size) = self.image.extent(self.image.entry(number));
-        Ok(ProgramFile { inode: metadata.number, mode: metadata.mode, data, size })
+        Ok(ProgramFile {
+            inode: metadata.number,
+            mode: metadata.mode,
+            data,
+            size,
+        })
     }
 
     /// What mmap maps of an open file, from its first byte on, and the file's flags for the checks of access.
@@ -216,7 +297,15 @@ impl FileSystem {
         match file.kind {
             FileKind::Image { data, size } => {
                 let inode = self.metadata(file.inode).number;
-                Ok((Backing::Image { inode, data: data.0, size, offset: 0 }, file.flags))
+                Ok((
+                    Backing::Image {
+                        inode,
+                        data: data.0,
+                        size,
+                        offset: 0,
+                    },
+                    file.flags,
+                ))
             }
             FileKind::Zero => Ok((Backing::Anonymous, file.flags)),
             _ => Err(Errno::ENODEV),

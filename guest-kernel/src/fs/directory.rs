@@ -52,15 +52,31 @@ impl FileSystem {
         let (directory, mut position) = (file.inode, file.offset);
         let mut written = 0;
         let result = loop {
-            let Some(entry) = self.entry_at(directory, position, processes) else { break Ok(written) };
+            let Some(entry) = self.entry_at(directory, position, processes) else {
+                break Ok(written);
+            };
             let metadata = self.metadata(entry.inode);
             let mut record = [0; RECORD_MAX];
-            let len = format.encode(&mut record, metadata.number, entry.next, metadata.mode, &entry.name);
+            let len = format.encode(
+                &mut record,
+                metadata.number,
+                entry.next,
+                metadata.mode,
+                &entry.name,
+            );
             if len > sink.room() {
-                break if written > 0 { Ok(written) } else { Err(Errno::EINVAL) };
+                break if written > 0 {
+                    Ok(written)
+                } else {
+                    Err(Errno::EINVAL)
+                };
             }
             if sink.put(&record[..len]) < len {
-                break if written > 0 { Ok(written) } else { Err(Errno::EFAULT) };
+                break if written > 0 {
+                    Ok(written)
+                } else {
+                    Err(Errno::EFAULT)
+                };
             }
             written += len;
             position = entry.next;
@@ -69,21 +85,46 @@ impl FileSystem {
         result
     }
 
-    fn entry_at(&self, directory: Inode, position: u64, processes: &dyn Processes) -> Option<Entry<'_>> {
+    fn entry_at(
+        &self,
+        directory: Inode,
+        position: u64,
+        processes: &dyn Processes,
+    ) -> Option<Entry<'_>> {
         let own = match position {
-            0 => return Some(Entry { name: Cow::Borrowed(b"."), inode: directory, next: 1 }),
-            1 => return Some(Entry { name: Cow::Borrowed(b".."), inode: self.parent(directory), next: 2 }),
+            0 => {
+                return Some(Entry {
+                    name: Cow::Borrowed(b"."),
+                    inode: directory,
+                    next: 1,
+                });
+            }
+            1 => {
+                return Some(Entry {
+                    name: Cow::Borrowed(b".."),
+                    inode: self.parent(directory),
+                    next: 2,
+                });
+            }
             _ => position - 2,
         };
         match directory {
             Inode::Image(number) => {
                 let child = self.image.child(self.image.entry(number), own)?;
                 let name = Cow::Borrowed(self.image.name(self.image.entry(child)));
-                Some(Entry { name, inode: Inode::Image(child), next: position + 1 })
+                Some(Entry {
+                    name,
+                    inode: Inode::Image(child),
+                    next: position + 1,
+                })
             }
             Inode::Proc(node) => {
                 let (found, child) = node.child(own, processes)?;
-                Some(Entry { name: Cow::Owned(child.name()), inode: Inode::Proc(child), next: found + 3 })
+                Some(Entry {
+                    name: Cow::Owned(child.name()),
+                    inode: Inode::Proc(child),
+                    next: found + 3,
+                })
             }
             Inode::Pipe(_) | Inode::Console(_) => None,
         }
@@ -92,7 +133,14 @@ impl FileSystem {
 
 impl DirentFormat {
     /// Fills in a record; its length, a multiple of 8.
-    fn encode(self, record: &mut [u8; RECORD_MAX], number: u64, next: u64, mode: u32, name: &[u8]) -> usize {
+    fn encode(
+        self,
+        record: &mut [u8; RECORD_MAX],
+        number: u64,
+        next: u64,
+        mode: u32,
+        name: &[u8],
+    ) -> usize {
         // DT_DIR and its like are st_mode's type bits shifted down (IFTODT).
         let kind = ((mode & S_IFMT) >> 12).to_le_bytes()[0];
         let (header, behind) = match self {
@@ -102,7 +150,11 @@ impl DirentFormat {
         let len = (header + name.len() + behind).next_multiple_of(8);
         record[0..8].copy_from_slice(&number.to_le_bytes());
         record[8..16].copy_from_slice(&next.to_le_bytes());
-        record[16..18].copy_from_slice(&u16::try_from(len).expect("at most RECORD_MAX").to_le_bytes());
+        record[16..18].copy_from_slice(
+            &u16::try_from(len)
+                .expect("at most RECORD_MAX")
+                .to_le_bytes(),
+        );
         match self {
             Self::Dirent64 => record[18] = kind,
             Self::Old => record[len - 1] = kind,

@@ -97,7 +97,9 @@ impl FileSystem {
 
     /// One descriptor of an open file less; the last one closes it. May fill `woken`.
     pub fn close_file(&mut self, id: Id<OpenFile>) {
-        let Some(file) = self.files.release(id) else { return };
+        let Some(file) = self.files.release(id) else {
+            return;
+        };
         match file.kind {
             FileKind::Pipe(pipe) => {
                 let object = &mut self.pipes[pipe];
@@ -108,7 +110,9 @@ impl FileSystem {
                     self.frames_aside.extend(pipe.into_frames());
                 }
             }
-            FileKind::Console(Stream::Output | Stream::Error | Stream::Terminal) => self.console.output_holders -= 1,
+            FileKind::Console(Stream::Output | Stream::Error | Stream::Terminal) => {
+                self.console.output_holders -= 1
+            }
             _ => {}
         }
     }
@@ -154,7 +158,12 @@ impl FileSystem {
 
     /// Writes at `at`, or at the file's position and moves it; how many bytes.
     /// EAGAIN if it would have to wait; EPIPE, ENOSPC, EFAULT; ESPIPE for `at` where there is no position.
-    pub fn write(&mut self, id: Id<OpenFile>, at: Option<u64>, source: &mut dyn Source) -> Result<usize, Errno> {
+    pub fn write(
+        &mut self,
+        id: Id<OpenFile>,
+        at: Option<u64>,
+        source: &mut dyn Source,
+    ) -> Result<usize, Errno> {
         let file = &self.files[id];
         if at.is_some() && !file.seekable() {
             return Err(Errno::ESPIPE);
@@ -198,18 +207,28 @@ impl FileSystem {
                 if offset < 0 || offset.cast_unsigned() >= size {
                     return Err(Errno::ENXIO);
                 }
-                Some(if whence == SEEK_DATA { offset } else { size.cast_signed() })
+                Some(if whence == SEEK_DATA {
+                    offset
+                } else {
+                    size.cast_signed()
+                })
             }
             _ => None,
         };
-        file.offset = position.and_then(|position| u64::try_from(position).ok()).ok_or(Errno::EINVAL)?;
+        file.offset = position
+            .and_then(|position| u64::try_from(position).ok())
+            .ok_or(Errno::EINVAL)?;
         Ok(file.offset)
     }
 }
 
 /// Moving nothing where something could have been moved is a fault.
 fn some_or_fault(moved: usize, wanted: bool) -> Result<usize, Errno> {
-    if moved == 0 && wanted { Err(Errno::EFAULT) } else { Ok(moved) }
+    if moved == 0 && wanted {
+        Err(Errno::EFAULT)
+    } else {
+        Ok(moved)
+    }
 }
 
 /// Fills a sink with random bytes; how many it took.

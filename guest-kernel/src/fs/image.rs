@@ -16,8 +16,17 @@ use zerocopy::FromBytes;
 pub const ROOT: u32 = 0;
 
 /// What stands for an entry that the index does not have: an empty file that nobody may use.
-const MISSING: ImageEntry =
-    ImageEntry { mode: mode::S_IFREG, parent: ROOT, name_start: 0, name_len: 0, data: 0, size: 0, mtime: 0, nlink: 0, reserved: 0 };
+const MISSING: ImageEntry = ImageEntry {
+    mode: mode::S_IFREG,
+    parent: ROOT,
+    name_start: 0,
+    name_len: 0,
+    data: 0,
+    size: 0,
+    mtime: 0,
+    nlink: 0,
+    reserved: 0,
+};
 
 /// The image and the window to read it through.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +41,15 @@ impl Image {
     /// Over what the VMM laid out.
     pub fn new(boot: &BootInfo, window: PhysWindow) -> Self {
         let whole = boot.image_index.len - boot.image_index.len % size_of::<ImageEntry>() as u64;
-        Self { window, contents: boot.image, index: Span { len: whole, ..boot.image_index }, names: boot.image_names }
+        Self {
+            window,
+            contents: boot.image,
+            index: Span {
+                len: whole,
+                ..boot.image_index
+            },
+            names: boot.image_names,
+        }
     }
 
     /// Entry by number.
@@ -53,8 +70,15 @@ impl Image {
     /// Where a regular file's bytes are and how many; nothing outside the image.
     pub fn extent(&self, entry: &ImageEntry) -> (PhysAddr, u64) {
         let inside = entry.data >= self.contents.start
-            && entry.data.checked_add(entry.size).is_some_and(|end| end <= self.contents.end());
-        if inside { (PhysAddr(entry.data), entry.size) } else { (PhysAddr(self.contents.start), 0) }
+            && entry
+                .data
+                .checked_add(entry.size)
+                .is_some_and(|end| end <= self.contents.end());
+        if inside {
+            (PhysAddr(entry.data), entry.size)
+        } else {
+            (PhysAddr(self.contents.start), 0)
+        }
     }
 
     /// Child number `position` of a directory, in byte order of the names.
@@ -63,7 +87,9 @@ impl Image {
             return None;
         }
         let number = u32::try_from(directory.data.checked_add(position)?).ok()?;
-        (number as usize).lt(&self.entries().len()).then_some(number)
+        (number as usize)
+            .lt(&self.entries().len())
+            .then_some(number)
     }
 
     /// The child of a directory by name.
@@ -82,12 +108,24 @@ impl Image {
     }
 
     fn entries(&self) -> &[ImageEntry] {
-        <[ImageEntry]>::ref_from_bytes(self.window.bytes(PhysAddr(self.index.start), self.index.len)).unwrap_or(&[])
+        <[ImageEntry]>::ref_from_bytes(
+            self.window
+                .bytes(PhysAddr(self.index.start), self.index.len),
+        )
+        .unwrap_or(&[])
     }
 
     fn name_bytes(&self, start: u64, len: u64) -> &[u8] {
-        let names = self.window.bytes(PhysAddr(self.names.start), self.names.len);
-        let range = usize::try_from(start).ok().zip(start.checked_add(len).and_then(|end| usize::try_from(end).ok()));
-        range.and_then(|(start, end)| names.get(start..end)).unwrap_or(&[])
+        let names = self
+            .window
+            .bytes(PhysAddr(self.names.start), self.names.len);
+        let range = usize::try_from(start).ok().zip(
+            start
+                .checked_add(len)
+                .and_then(|end| usize::try_from(end).ok()),
+        );
+        range
+            .and_then(|(start, end)| names.get(start..end))
+            .unwrap_or(&[])
     }
 }

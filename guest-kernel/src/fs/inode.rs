@@ -8,7 +8,7 @@ use super::FileSystem;
 use super::console::Stream;
 use super::image;
 use super::pipe::Pipe;
-use super::proc::{Processes, ProcNode};
+use super::proc::{ProcNode, Processes};
 use crate::arena::Id;
 use crate::errno::Errno;
 use alloc::vec::Vec;
@@ -59,7 +59,11 @@ impl Metadata {
 
     /// st_blocks: units of 512 bytes, in whole pages.
     pub fn blocks(&self) -> u64 {
-        if self.is(S_IFREG) || self.is(S_IFDIR) { self.size.div_ceil(4096) * 8 } else { 0 }
+        if self.is(S_IFREG) || self.is(S_IFDIR) {
+            self.size.div_ceil(4096) * 8
+        } else {
+            0
+        }
     }
 
     /// f_type of the file system it is in (statfs(2)).
@@ -105,7 +109,11 @@ impl FileSystem {
                 device: PROC_DEVICE,
                 number: node.number(),
                 mode: node.mode(),
-                links: if node.mode() & S_IFMT == S_IFDIR { 2 } else { 1 },
+                links: if node.mode() & S_IFMT == S_IFDIR {
+                    2
+                } else {
+                    1
+                },
                 rdev: 0,
                 size: 0,
                 mtime: 0,
@@ -125,7 +133,15 @@ impl FileSystem {
                     true => (TERMINAL_DEVICE, S_IFCHR | 0o620, FIRST_TERMINAL),
                     false => (PIPE_DEVICE, S_IFIFO | 0o600, 0),
                 };
-                Metadata { device, number: 3, mode, links: 1, rdev, size: 0, mtime: 0 }
+                Metadata {
+                    device,
+                    number: 3,
+                    mode,
+                    links: 1,
+                    rdev,
+                    size: 0,
+                    mtime: 0,
+                }
             }
         }
     }
@@ -137,7 +153,11 @@ impl FileSystem {
         let shared = kind == S_IFREG && entry.nlink > 1 && entry.size > 0;
         Metadata {
             device: IMAGE_DEVICE,
-            number: if shared { 1 << 40 | entry.data >> 12 } else { u64::from(number) + 1 },
+            number: if shared {
+                1 << 40 | entry.data >> 12
+            } else {
+                u64::from(number) + 1
+            },
             mode: entry.mode,
             links: entry.nlink,
             rdev: if kind == S_IFCHR { entry.data } else { 0 },
@@ -160,10 +180,18 @@ impl FileSystem {
     }
 
     /// The entry `name` of a directory; `.` and `..` are the walker's business.
-    pub(super) fn lookup(&self, directory: Inode, name: &[u8], processes: &dyn Processes) -> Option<Inode> {
+    pub(super) fn lookup(
+        &self,
+        directory: Inode,
+        name: &[u8],
+        processes: &dyn Processes,
+    ) -> Option<Inode> {
         match directory {
             Inode::ROOT if name == b"proc" => Some(Inode::Proc(ProcNode::Root)),
-            Inode::Image(number) => self.image.lookup(self.image.entry(number), name).map(Inode::Image),
+            Inode::Image(number) => self
+                .image
+                .lookup(self.image.entry(number), name)
+                .map(Inode::Image),
             Inode::Proc(node) => node.lookup(name, processes).map(Inode::Proc),
             Inode::Pipe(_) | Inode::Console(_) => None,
         }
@@ -179,13 +207,20 @@ impl FileSystem {
     }
 
     /// Where a symbolic link leads; `None` if the inode is none.
-    pub(super) fn target(&self, inode: Inode, processes: &dyn Processes) -> Option<Result<Target<'_>, Errno>> {
+    pub(super) fn target(
+        &self,
+        inode: Inode,
+        processes: &dyn Processes,
+    ) -> Option<Result<Target<'_>, Errno>> {
         match inode {
             Inode::Image(number) => {
                 let entry = self.image.entry(number);
-                (entry.mode & S_IFMT == S_IFLNK).then(|| Ok(Target::Path(self.image.link_target(entry))))
+                (entry.mode & S_IFMT == S_IFLNK)
+                    .then(|| Ok(Target::Path(self.image.link_target(entry))))
             }
-            Inode::Proc(node) => node.target(processes).map(|target| target.map(Target::Inode)),
+            Inode::Proc(node) => node
+                .target(processes)
+                .map(|target| target.map(Target::Inode)),
             Inode::Pipe(_) | Inode::Console(_) => None,
         }
     }
@@ -194,7 +229,9 @@ impl FileSystem {
     pub fn read_link(&self, inode: Inode, processes: &dyn Processes) -> Result<Vec<u8>, Errno> {
         match (inode, self.target(inode, processes).ok_or(Errno::EINVAL)??) {
             (_, Target::Path(path)) => Ok(path.to_vec()),
-            (Inode::Proc(node), Target::Inode(target)) => Ok(node.link_text(processes).unwrap_or_else(|| self.path_of(target))),
+            (Inode::Proc(node), Target::Inode(target)) => Ok(node
+                .link_text(processes)
+                .unwrap_or_else(|| self.path_of(target))),
             (_, Target::Inode(target)) => Ok(self.path_of(target)),
         }
     }
@@ -208,7 +245,9 @@ impl FileSystem {
             names.push(match at {
                 Inode::Image(number) => self.image.name(self.image.entry(number)).to_vec(),
                 Inode::Proc(node) => node.name(),
-                Inode::Pipe(id) => return alloc::format!("pipe:[{}]", self.pipes[id].number).into_bytes(),
+                Inode::Pipe(id) => {
+                    return alloc::format!("pipe:[{}]", self.pipes[id].number).into_bytes();
+                }
                 Inode::Console(_) => return b"/dev/console".to_vec(),
             });
             at = self.parent(at);

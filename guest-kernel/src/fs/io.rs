@@ -6,6 +6,7 @@
 //! short count if something was moved before).
 
 use crate::errno::Errno;
+use crate::memory::phys::Page;
 use crate::memory::{Frames, UserMemory};
 use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::layout::USER_END;
@@ -15,7 +16,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const MAX_TRANSFER: u64 = 0x7fff_f000;
 
 /// Zeros to offer.
-static ZEROS: [u8; PAGE_SIZE as usize] = [0; PAGE_SIZE as usize];
+static ZEROS: Page = [0; size_of::<Page>()];
 
 /// Where the bytes of a read go.
 pub trait Sink {
@@ -55,7 +56,9 @@ pub fn put_zeros(sink: &mut dyn Sink) -> usize {
 
 /// A buffer of the program: struct iovec (readv(2)).
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Segment {
     /// User address.
     pub base: u64,
@@ -86,8 +89,16 @@ pub struct UserBuffers<'a> {
 impl<'a> UserBuffers<'a> {
     /// Over checked segments; beyond [`MAX_TRANSFER`] bytes the rest is left alone.
     pub fn new(user: UserMemory<'a>, segments: &'a [Segment]) -> Self {
-        let total = segments.iter().fold(0u64, |sum, segment| sum.saturating_add(segment.len)).min(MAX_TRANSFER);
-        Self { user, segments, offset: 0, left: usize::try_from(total).expect("the limit fits") }
+        let total = segments
+            .iter()
+            .fold(0u64, |sum, segment| sum.saturating_add(segment.len))
+            .min(MAX_TRANSFER);
+        Self {
+            user,
+            segments,
+            offset: 0,
+            left: usize::try_from(total).expect("the limit fits"),
+        }
     }
 
     /// The current buffer's address and how much of `wanted` it holds.
@@ -184,7 +195,10 @@ fn write_up_to_fault(user: &mut UserMemory<'_>, address: u64, bytes: &[u8]) -> u
     let mut done = 0;
     while done < bytes.len() {
         let step = to_page_end(address + done as u64).min(bytes.len() - done);
-        if user.write_bytes(address + done as u64, &bytes[done..done + step]).is_err() {
+        if user
+            .write_bytes(address + done as u64, &bytes[done..done + step])
+            .is_err()
+        {
             break;
         }
         done += step;
@@ -197,7 +211,10 @@ fn read_up_to_fault(user: &mut UserMemory<'_>, address: u64, into: &mut [u8]) ->
     let mut done = 0;
     while done < into.len() {
         let step = to_page_end(address + done as u64).min(into.len() - done);
-        if user.read_bytes(address + done as u64, &mut into[done..done + step]).is_err() {
+        if user
+            .read_bytes(address + done as u64, &mut into[done..done + step])
+            .is_err()
+        {
             break;
         }
         done += step;

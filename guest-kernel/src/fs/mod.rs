@@ -25,6 +25,9 @@ pub mod table;
 pub mod terminal;
 pub mod wait;
 
+#[cfg(test)]
+mod tests;
+
 pub use descriptor::{FsContext, ProgramFile};
 pub use file::OpenFile;
 pub use inode::Inode;

@@ -10,8 +10,8 @@ use crate::arena::Id;
 use crate::errno::Errno;
 use forkvm_abi::image::mode::{S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG};
 use linux_raw_sys::general::{
-    O_ACCMODE, O_APPEND, O_CLOEXEC, O_CREAT, O_DIRECT, O_DIRECTORY, O_DSYNC, O_EXCL, O_LARGEFILE, O_NOATIME, O_NOCTTY, O_NOFOLLOW,
-    O_NONBLOCK, O_PATH, O_RDONLY, O_SYNC, O_TMPFILE, O_TRUNC,
+    O_ACCMODE, O_APPEND, O_CLOEXEC, O_CREAT, O_DIRECT, O_DIRECTORY, O_DSYNC, O_EXCL, O_LARGEFILE,
+    O_NOATIME, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, O_SYNC, O_TMPFILE, O_TRUNC,
 };
 
 /// Flags that open(2) knows; others are ignored (openat2 refuses them).
@@ -45,11 +45,19 @@ const FASYNC: u32 = linux_raw_sys::general::FASYNC;
 
 impl FileSystem {
     /// Opens a path. `view.follow` is set from the flags. All of open(2)'s errors but EMFILE.
-    pub fn open(&mut self, view: &Viewpoint<'_>, path: &[u8], flags: u32) -> Result<Id<OpenFile>, Errno> {
+    pub fn open(
+        &mut self,
+        view: &Viewpoint<'_>,
+        path: &[u8],
+        flags: u32,
+    ) -> Result<Id<OpenFile>, Errno> {
         let flags = effective_flags(flags)?;
         let creates = flags & O_CREAT != 0;
         let exclusive = creates && flags & O_EXCL != 0;
-        let view = Viewpoint { follow: flags & O_NOFOLLOW == 0 && !exclusive, ..*view };
+        let view = Viewpoint {
+            follow: flags & O_NOFOLLOW == 0 && !exclusive,
+            ..*view
+        };
         let walk = self.walk(&view, path)?;
         if creates && walk.trailing_slash && matches!(walk.last, Last::Name(_)) {
             return Err(Errno::EISDIR);
@@ -62,7 +70,12 @@ impl FileSystem {
         self.open_existing(inode, flags, exclusive)
     }
 
-    fn open_existing(&mut self, inode: Inode, flags: u32, exclusive: bool) -> Result<Id<OpenFile>, Errno> {
+    fn open_existing(
+        &mut self,
+        inode: Inode,
+        flags: u32,
+        exclusive: bool,
+    ) -> Result<Id<OpenFile>, Errno> {
         let metadata = self.metadata(inode);
         let directory = metadata.is(S_IFDIR);
         if exclusive {
@@ -78,7 +91,12 @@ impl FileSystem {
             return Err(Errno::EROFS);
         }
         if flags & O_PATH != 0 {
-            return self.add_file(OpenFile { inode, kind: FileKind::Path, flags: flags & !O_CLOEXEC, offset: 0 });
+            return self.add_file(OpenFile {
+                inode,
+                kind: FileKind::Path,
+                flags: flags & !O_CLOEXEC,
+                offset: 0,
+            });
         }
         let writes = flags & O_ACCMODE != O_RDONLY || flags & O_TRUNC != 0;
         match metadata.mode & forkvm_abi::image::mode::S_IFMT {
@@ -88,7 +106,12 @@ impl FileSystem {
             _ => {}
         }
         let kind = self.kind_of(inode, metadata.mode, metadata.rdev)?;
-        self.add_file(OpenFile { inode, kind, flags: flags & !CREATION_FLAGS | O_LARGEFILE, offset: 0 })
+        self.add_file(OpenFile {
+            inode,
+            kind,
+            flags: flags & !CREATION_FLAGS | O_LARGEFILE,
+            offset: 0,
+        })
     }
 
     /// How a file of this type behaves. ENXIO for a device that nobody drives.
@@ -133,7 +156,9 @@ fn effective_flags(flags: u32) -> Result<u32, Errno> {
     let tmpfile = flags & (O_TMPFILE & !O_DIRECTORY) != 0;
     if flags & O_PATH != 0 {
         flags &= PATH_FLAGS;
-    } else if tmpfile && (flags & O_DIRECTORY == 0 || flags & O_ACCMODE == O_RDONLY || flags & O_CREAT != 0) {
+    } else if tmpfile
+        && (flags & O_DIRECTORY == 0 || flags & O_ACCMODE == O_RDONLY || flags & O_CREAT != 0)
+    {
         return Err(Errno::EINVAL);
     }
     if flags & O_CREAT != 0 && flags & O_DIRECTORY != 0 {

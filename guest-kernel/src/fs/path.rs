@@ -62,7 +62,15 @@ impl FileSystem {
     /// Path to inode, as nobody in particular: /proc shows no processes. `follow`: whether a symbolic link in the
     /// last component is followed. ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG.
     pub fn resolve(&self, cwd: Inode, path: &[u8], follow: bool) -> Result<Inode, Errno> {
-        self.walk(&Viewpoint { start: cwd, follow, processes: &NoProcesses }, path)?.existing(self)
+        self.walk(
+            &Viewpoint {
+                start: cwd,
+                follow,
+                processes: &NoProcesses,
+            },
+            path,
+        )?
+        .existing(self)
     }
 
     /// Walks a path. A missing last component is no error here; everything before it must exist.
@@ -74,11 +82,20 @@ impl FileSystem {
         if path.len() >= PATH_MAX {
             return Err(Errno::ENAMETOOLONG);
         }
-        let mut at = if path[0] == b'/' { Inode::ROOT } else { view.start };
+        let mut at = if path[0] == b'/' {
+            Inode::ROOT
+        } else {
+            view.start
+        };
         let mut rest = path;
         let mut behind_links: Vec<&[u8]> = Vec::new();
         let mut links = 0;
-        let mut result = Walk { directory: at, last: Last::Root, inode: Some(at), trailing_slash: false };
+        let mut result = Walk {
+            directory: at,
+            last: Last::Root,
+            inode: Some(at),
+            trailing_slash: false,
+        };
         loop {
             let (name, tail) = split_component(rest);
             if name.is_empty() {
@@ -103,13 +120,26 @@ impl FileSystem {
                 b".." => (Last::DotDot, Some(self.parent(at))),
                 _ => (Last::Name(name), self.lookup(at, name, view.processes)),
             };
-            result = Walk { directory: at, last, inode, trailing_slash };
+            result = Walk {
+                directory: at,
+                last,
+                inode,
+                trailing_slash,
+            };
             let Some(inode) = inode else {
-                return if is_last { Ok(result) } else { Err(Errno::ENOENT) };
+                return if is_last {
+                    Ok(result)
+                } else {
+                    Err(Errno::ENOENT)
+                };
             };
 
             // A link on the way is always followed; the last one if asked to, or if slashes demand it.
-            let target = if !is_last || view.follow || trailing_slash { self.target(inode, view.processes) } else { None };
+            let target = if !is_last || view.follow || trailing_slash {
+                self.target(inode, view.processes)
+            } else {
+                None
+            };
             if let Some(target) = target {
                 links += 1;
                 if links > MAX_LINKS {
@@ -123,7 +153,12 @@ impl FileSystem {
                     Target::Path(text) => {
                         if text[0] == b'/' {
                             at = Inode::ROOT;
-                            result = Walk { directory: at, last: Last::Root, inode: Some(at), trailing_slash };
+                            result = Walk {
+                                directory: at,
+                                last: Last::Root,
+                                inode: Some(at),
+                                trailing_slash,
+                            };
                         }
                         rest = text;
                     }
@@ -157,7 +192,14 @@ impl Walk<'_> {
 
 /// The first component behind any slashes, and what follows it.
 fn split_component(path: &[u8]) -> (&[u8], &[u8]) {
-    let start = path.iter().position(|&byte| byte != b'/').unwrap_or(path.len());
+    let start = path
+        .iter()
+        .position(|&byte| byte != b'/')
+        .unwrap_or(path.len());
     let path = &path[start..];
-    path.split_at(path.iter().position(|&byte| byte == b'/').unwrap_or(path.len()))
+    path.split_at(
+        path.iter()
+            .position(|&byte| byte == b'/')
+            .unwrap_or(path.len()),
+    )
 }

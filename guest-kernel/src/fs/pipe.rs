@@ -12,12 +12,11 @@
 use super::io::{Sink, Source};
 use super::wait::WaitQueue;
 use crate::errno::Errno;
-use crate::memory::phys::PhysWindow;
 use crate::memory::Frame;
+use crate::memory::phys::{Page, PhysWindow};
 use crate::process::task::TaskId;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::inspect::FrameUse;
 
 /// Buffers of a new pipe: 64 KiB.
@@ -25,7 +24,7 @@ pub const DEFAULT_BUFFERS: usize = 16;
 /// Bytes F_SETPIPE_SZ grants at most (fs.pipe-max-size).
 pub const MAX_BYTES: u64 = 1 << 20;
 
-const PAGE: usize = PAGE_SIZE as usize;
+const PAGE: usize = size_of::<Page>();
 
 /// A page or less of bytes on their way.
 #[derive(Clone, Copy, Debug)]
@@ -73,12 +72,21 @@ impl Pipe {
     }
 
     /// Moves what there is to the sink; how many bytes. 0 at the end (no writers), EAGAIN if writers may still come up with something.
-    pub fn read(&mut self, window: PhysWindow, sink: &mut dyn Sink, woken: &mut Vec<TaskId>) -> Result<usize, Errno> {
+    pub fn read(
+        &mut self,
+        window: PhysWindow,
+        sink: &mut dyn Sink,
+        woken: &mut Vec<TaskId>,
+    ) -> Result<usize, Errno> {
         if sink.room() == 0 {
             return Ok(0);
         }
         if self.buffers.is_empty() {
-            return if self.writers == 0 { Ok(0) } else { Err(Errno::EAGAIN) };
+            return if self.writers == 0 {
+                Ok(0)
+            } else {
+                Err(Errno::EAGAIN)
+            };
         }
         let mut moved = 0;
         while sink.room() > 0
@@ -128,7 +136,11 @@ impl Pipe {
             if source.left() == 0 {
                 break Ok(moved);
             }
-            let step = if moved == 0 && !packets { self.append(window, source) } else { None };
+            let step = if moved == 0 && !packets {
+                self.append(window, source)
+            } else {
+                None
+            };
             match step.unwrap_or_else(|| self.add_buffer(window, source, packets)) {
                 Ok(count) => moved += count,
                 Err(error) => break if moved > 0 { Ok(moved) } else { Err(error) },
@@ -141,9 +153,16 @@ impl Pipe {
     }
 
     /// Puts the odd bytes of a write (those beyond whole pages) behind the last buffer's, if they fit there; `None` if not.
-    fn append(&mut self, mut window: PhysWindow, source: &mut dyn Source) -> Option<Result<usize, Errno>> {
+    fn append(
+        &mut self,
+        mut window: PhysWindow,
+        source: &mut dyn Source,
+    ) -> Option<Result<usize, Errno>> {
         let odd = source.left() % PAGE;
-        let last = self.buffers.back_mut().filter(|last| !last.packet && odd > 0 && last.end() + odd <= PAGE)?;
+        let last = self
+            .buffers
+            .back_mut()
+            .filter(|last| !last.packet && odd > 0 && last.end() + odd <= PAGE)?;
         let end = last.end();
         if source.take(&mut window.page_mut(last.frame)[end..end + odd]) < odd {
             return Some(Err(Errno::EFAULT));
@@ -152,23 +171,39 @@ impl Pipe {
         Some(Ok(odd))
     }
 
-    fn add_buffer(&mut self, mut window: PhysWindow, source: &mut dyn Source, packet: bool) -> Result<usize, Errno> {
+    fn add_buffer(
+        &mut self,
+        mut window: PhysWindow,
+        source: &mut dyn Source,
+        packet: bool,
+    ) -> Result<usize, Errno> {
         if self.buffers.len() >= self.limit {
             return Err(Errno::EAGAIN);
         }
         let count = source.left().min(PAGE);
-        let frame = source.frames().allocate(FrameUse::Kernel).map_err(|_| Errno::ENOMEM)?;
+        let frame = source
+            .frames()
+            .allocate(FrameUse::Kernel)
+            .map_err(|_| Errno::ENOMEM)?;
         if source.take(&mut window.page_mut(frame)[..count]) < count {
             source.frames().release(frame);
             return Err(Errno::EFAULT);
         }
-        self.buffers.push_back(Buffer { frame, start: 0, len: small(count), packet });
+        self.buffers.push_back(Buffer {
+            frame,
+            start: 0,
+            len: small(count),
+            packet,
+        });
         Ok(count)
     }
 
     /// Bytes on their way (FIONREAD).
     pub fn len(&self) -> usize {
-        self.buffers.iter().map(|buffer| usize::from(buffer.len)).sum()
+        self.buffers
+            .iter()
+            .map(|buffer| usize::from(buffer.len))
+            .sum()
     }
 
     /// A read would find nothing.
@@ -195,7 +230,10 @@ impl Pipe {
         if bytes > MAX_BYTES {
             return Err(Errno::EPERM);
         }
-        let limit = usize::try_from(bytes).expect("at most MAX_BYTES").div_ceil(PAGE).next_power_of_two();
+        let limit = usize::try_from(bytes)
+            .expect("at most MAX_BYTES")
+            .div_ceil(PAGE)
+            .next_power_of_two();
         if limit < self.buffers.len() {
             return Err(Errno::EBUSY);
         }

@@ -101,7 +101,10 @@ impl ProcNode {
             }
             Self::Process(pid) => {
                 processes.program(pid)?;
-                FILES.iter().find(|(file, _)| *file == name).map(|(_, node)| node(pid))
+                FILES
+                    .iter()
+                    .find(|(file, _)| *file == name)
+                    .map(|(_, node)| node(pid))
             }
             Self::SelfLink | Self::Exe(_) => None,
         }

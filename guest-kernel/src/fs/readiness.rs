@@ -49,7 +49,11 @@ impl FileSystem {
         }
         if writable {
             bits |= WRITABLE;
-            bits |= if self.console.is_broken(stream) { POLLERR } else { 0 };
+            bits |= if self.console.is_broken(stream) {
+                POLLERR
+            } else {
+                0
+            };
         }
         bits
     }
@@ -73,7 +77,11 @@ impl FileSystem {
                 if reads || !writes {
                     pipe.wait_readable(task);
                 }
-                if writes { WaitChannel::PipeWrite } else { WaitChannel::PipeRead }
+                if writes {
+                    WaitChannel::PipeWrite
+                } else {
+                    WaitChannel::PipeRead
+                }
             }
             _ => WaitChannel::DoPoll,
         }

@@ -38,12 +38,18 @@ impl FdTable {
 
     /// What is open under a number. EBADF.
     pub fn get(&self, fd: i32) -> Result<Descriptor, Errno> {
-        usize::try_from(fd).ok().and_then(|slot| *self.slots.get(slot)?).ok_or(Errno::EBADF)
+        usize::try_from(fd)
+            .ok()
+            .and_then(|slot| *self.slots.get(slot)?)
+            .ok_or(Errno::EBADF)
     }
 
     /// FD_CLOEXEC of a descriptor. EBADF.
     pub fn set_close_on_exec(&mut self, fd: i32, on: bool) -> Result<(), Errno> {
-        let slot = usize::try_from(fd).ok().and_then(|slot| self.slots.get_mut(slot)?.as_mut()).ok_or(Errno::EBADF)?;
+        let slot = usize::try_from(fd)
+            .ok()
+            .and_then(|slot| self.slots.get_mut(slot)?.as_mut())
+            .ok_or(Errno::EBADF)?;
         slot.close_on_exec = on;
         Ok(())
     }
@@ -67,7 +73,12 @@ impl FdTable {
     }
 
     /// Enters a file under exactly this number (dup2); what was there is handed back. EBADF if `fd` is not below `limit`.
-    pub fn set(&mut self, fd: i32, descriptor: Descriptor, limit: u32) -> Result<Option<Descriptor>, Errno> {
+    pub fn set(
+        &mut self,
+        fd: i32,
+        descriptor: Descriptor,
+        limit: u32,
+    ) -> Result<Option<Descriptor>, Errno> {
         let slot = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
         if slot >= limit.min(MAX_DESCRIPTORS) as usize {
             return Err(Errno::EBADF);
@@ -81,14 +92,19 @@ impl FdTable {
     /// Takes a descriptor out. EBADF.
     pub fn remove(&mut self, fd: i32) -> Result<Descriptor, Errno> {
         let slot = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
-        let descriptor = self.slots.get_mut(slot).and_then(Option::take).ok_or(Errno::EBADF)?;
+        let descriptor = self
+            .slots
+            .get_mut(slot)
+            .and_then(Option::take)
+            .ok_or(Errno::EBADF)?;
         self.lowest_free = self.lowest_free.min(slot);
         Ok(descriptor)
     }
 
     /// Takes out the first descriptor from `from` up that close-on-exec marks.
     pub fn remove_marked(&mut self, from: usize) -> Option<(usize, Descriptor)> {
-        let slot = (from..self.slots.len()).find(|&slot| self.slots[slot].is_some_and(|entry| entry.close_on_exec))?;
+        let slot = (from..self.slots.len())
+            .find(|&slot| self.slots[slot].is_some_and(|entry| entry.close_on_exec))?;
         self.lowest_free = self.lowest_free.min(slot);
         self.slots[slot].take().map(|descriptor| (slot, descriptor))
     }
@@ -107,6 +123,10 @@ impl FdTable {
         let start = self.lowest_free.max(from as usize);
         let free = (start..self.slots.len()).find(|&slot| self.slots[slot].is_none());
         let slot = free.unwrap_or(self.slots.len().max(start));
-        if slot < limit.min(MAX_DESCRIPTORS) as usize { Ok(slot) } else { Err(Errno::EMFILE) }
+        if slot < limit.min(MAX_DESCRIPTORS) as usize {
+            Ok(slot)
+        } else {
+            Err(Errno::EMFILE)
+        }
     }
 }

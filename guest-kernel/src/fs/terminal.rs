@@ -33,14 +33,18 @@ const FRESH: Termios = Termios {
     c_cflag: 0o277,
     c_lflag: 0o105073,
     c_line: 0,
-    c_cc: [3, 28, 127, 21, 4, 0, 1, 0, 17, 19, 26, 0, 18, 15, 23, 22, 0, 0, 0],
+    c_cc: [
+        3, 28, 127, 21, 4, 0, 1, 0, 17, 19, 26, 0, 18, 15, 23, 22, 0, 0, 0,
+    ],
     c_ispeed: 38400,
     c_ospeed: 38400,
 };
 
 /// struct winsize (ioctl_tty(2)).
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[allow(missing_docs)]
 pub struct WindowSize {
     pub rows: u16,
@@ -63,6 +67,14 @@ pub struct Terminal {
 impl Terminal {
     /// A fresh terminal of the host's size.
     pub fn new(rows: u16, cols: u16) -> Self {
-        Self { termios: FRESH, window: WindowSize { rows, cols, ..WindowSize::default() }, foreground: 0 }
+        Self {
+            termios: FRESH,
+            window: WindowSize {
+                rows,
+                cols,
+                ..WindowSize::default()
+            },
+            foreground: 0,
+        }
     }
 }

@@ -16,7 +16,9 @@ pub struct WaitQueue {
 impl WaitQueue {
     /// Nobody waits.
     pub const fn new() -> Self {
-        Self { waiting: Vec::new() }
+        Self {
+            waiting: Vec::new(),
+        }
     }
 
     /// The task waits here from now on. At most once each, so that the queue is bounded by the number of tasks.

@@ -8,7 +8,6 @@ use crate::process::pid::Role;
 use crate::process::signal::AlternateStack;
 use crate::process::task::{MAX_TASKS, Progress, Task, TaskId};
 use crate::process::thread_group::{ThreadGroup, adopt};
-use alloc::boxed::Box;
 use forkvm_abi::layout::USER_END;
 use linux_raw_sys::general as uapi;
 
@@ -195,6 +194,7 @@ impl Kernel {
     /// Registers are copied; the child sees 0 where the parent sees its pid.
     fn inherit_registers(&mut self, parent: TaskId, child: &mut Task, request: &CloneRequest) {
         let parent = &mut self.tasks[parent];
+        crate::arch::save_segment_bases(&mut parent.record);
         child.fpu = parent.fpu.fork();
         child.record.regs = parent.record.regs;
         child.record.vector = parent.record.vector;
@@ -267,6 +267,3 @@ impl Kernel {
         }
     }
 }
-
-/// Keeps `Box<Task>` the unit in which tasks move: the record's address is published.
-const _: fn(&mut crate::process::task::TaskTable, Box<Task>) -> TaskId = crate::process::task::TaskTable::insert;

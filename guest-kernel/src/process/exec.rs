@@ -21,7 +21,7 @@ use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::inspect::vma;
 use forkvm_abi::layout::selector;
 use forkvm_abi::pt_regs::PtRegs;
-use linux_raw_sys::general as uapi;
+use linux_raw_sys::general::{self as uapi, AT_FDCWD};
 
 pub use crate::process::exec_stack::{Arguments, Source};
 
@@ -101,14 +101,15 @@ impl Kernel {
             let Some(line) = first_line(self.file_bytes(&file))? else { return Ok((inode, file)) };
             let (interpreter, argument) = (Box::from(line.interpreter), line.argument.map(Box::from));
             request.arguments.put_interpreter_in_front(Box::clone(&interpreter), argument, name);
-            inode = self.fs.resolve(self.current_directory(task), &interpreter, true)?;
+            inode = self.find_program(task, &interpreter)?;
             name = interpreter;
         }
         Err(Errno::ELOOP)
     }
 
-    fn current_directory(&self, task: TaskId) -> Inode {
-        self.tasks[task].context.map_or(Inode::ROOT, |context| self.fs.contexts[context].cwd)
+    /// The file behind a path, as the task sees it. ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG.
+    pub fn find_program(&self, task: TaskId, path: &[u8]) -> Result<Inode, Errno> {
+        self.resolve_at(task, AT_FDCWD, path, 0)
     }
 
     /// Builds the new address space; on failure everything it took is given back.
@@ -136,7 +137,7 @@ impl Kernel {
     fn find_interpreter(&self, task: TaskId, file: &ProgramFile, program: &Program) -> Result<Option<(ProgramFile, Program)>, Errno> {
         let Some(range) = program.interpreter.clone() else { return Ok(None) };
         let path = &self.file_bytes(file)[range];
-        let inode = self.fs.resolve(self.current_directory(task), path, true)?;
+        let inode = self.find_program(task, path)?;
         let interpreter = self.program_file(inode)?;
         let parsed = Program::parse(self.file_bytes(&interpreter)).map_err(|_| Errno::ELIBBAD)?;
         Ok(Some((interpreter, parsed)))
@@ -163,7 +164,7 @@ impl Kernel {
         };
         let mut entry = loaded.entry;
         let protection = vma::READ | vma::WRITE | if program.executable_stack { vma::EXEC } else { 0 };
-        self.map_stack(space, protection, &request.arguments)?;
+        self.map_stack(space, protection, request)?;
         if let Some((file, interpreter)) = interpreter {
             let base = interpreter_bias(space, &mut self.frames, interpreter)?;
             map_program(space, &mut self.frames, file, interpreter, base)?;
@@ -203,6 +204,8 @@ impl Kernel {
         };
         (new.record.fs_base, new.record.gs_base) = (0, 0);
         new.fpu.reset();
+        new.fpu.load();
+        arch::load_segment_bases(&new.record);
         new.set_name(name.rsplit(|byte| *byte == b'/').next().unwrap_or(name));
         new.robust_list = [0; 2];
         new.signals.alternate_stack = AlternateStack::default();

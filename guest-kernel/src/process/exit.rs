@@ -69,7 +69,8 @@ impl Kernel {
             self.groups[group].others.retain(|other| *other != task);
             self.tasks.remove(task);
         }
-        match self.living_threads(group).next() {
+        let heir = self.living_threads(group).next();
+        match heir {
             Some(heir) => self.hand_children_to_thread(group, task, heir),
             None => self.end_process(group),
         }
@@ -122,6 +123,7 @@ impl Kernel {
         if let Some(files) = files {
             self.fs.release_table(files);
             self.deliver_wakeups();
+            self.fs.give_back_frames(&mut self.frames);
         }
         if let Some(context) = context {
             drop(self.fs.contexts.release(context));

@@ -30,16 +30,14 @@ impl Kernel {
         let session = self.session_of(own);
         self.tasks.sessions[session].leader = Some(own);
 
-        let context = FsContext::default();
-        let start = context.cwd;
         let first = &mut self.tasks[task];
         first.record.ppid = 1;
         first.files = Some(self.fs.first_table());
-        first.context = Some(self.fs.contexts.insert(context));
+        first.context = Some(self.fs.contexts.insert(FsContext::default()));
         first.handlers = Some(self.handlers.insert(SignalHandlers::default()));
 
         let arguments = Arguments::new(Source::Kernel(arguments), Source::Kernel(environment));
-        let inode = self.fs.resolve(start, path, true)?;
+        let inode = self.find_program(task, path)?;
         self.execute(task, ExecRequest { inode, name: path.into(), arguments })?;
         self.scheduler.enqueue(task);
         Ok(task)

@@ -15,6 +15,7 @@ pub struct Scheduler {
     queue: VecDeque<TaskId>,
     deadlines: BTreeSet<(u64, TaskId)>,
     armed: BTreeMap<TaskId, u64>,
+    yielded: bool,
 }
 
 impl Scheduler {
@@ -37,6 +38,16 @@ impl Scheduler {
     /// Whether anybody else waits for the vCPU.
     pub fn is_contended(&self) -> bool {
         !self.queue.is_empty()
+    }
+
+    /// The running task lets the others go first (sched_yield).
+    pub fn request_yield(&mut self) {
+        self.yielded = true;
+    }
+
+    /// Whether the running task asked for that since the last question.
+    pub fn take_yield(&mut self) -> bool {
+        core::mem::take(&mut self.yielded)
     }
 
     /// A sleeping task is to be woken at `deadline` (monotonic ns) at the latest; replaces an earlier request.

@@ -12,11 +12,10 @@ use crate::process::credentials::Credentials;
 use crate::process::group::{ProcessGroup, Session};
 use crate::process::pid::{PidTable, Role};
 use crate::process::signal::{SignalHandlers, TaskSignals};
-use crate::process::thread_group::ThreadGroup;
+pub use crate::process::thread_group::ThreadGroup;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use forkvm_abi::boot::BootInfo;
 use forkvm_abi::inspect::{ProcessRecord, ProcessState};
 
 /// Tasks at most, whatever RLIMIT_NPROC says: bounds the kernel's heap.
@@ -142,23 +141,6 @@ impl Task {
     }
 }
 
-/// What the kernel tells programs about the machine (auxiliary vector) and bounds them by.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Machine {
-    /// AT_HWCAP.
-    pub hwcap: u64,
-    /// AT_HWCAP2.
-    pub hwcap2: u64,
-    /// RLIMIT_NPROC of the first program.
-    pub max_processes: u32,
-}
-
-impl From<&BootInfo> for Machine {
-    fn from(boot: &BootInfo) -> Self {
-        Self { hwcap: boot.hwcap, hwcap2: boot.hwcap2, max_processes: boot.max_processes }
-    }
-}
-
 /// All tasks, by slot and by pid.
 #[derive(Debug, Default)]
 pub struct TaskTable {
@@ -173,8 +155,6 @@ pub struct TaskTable {
     pub sessions: Arena<Session>,
     /// pid 1's thread group: the parent of orphans.
     pub init: Option<Id<ThreadGroup>>,
-    /// What programs are told about the machine.
-    pub machine: Machine,
 }
 
 impl TaskTable {

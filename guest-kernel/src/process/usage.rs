@@ -102,6 +102,12 @@ impl Kernel {
         usage
     }
 
+    /// TSC ticks of a task's reaped descendants, in ring 3 and in the kernel (times(2)).
+    pub fn children_ticks(&self, task: TaskId) -> (u64, u64) {
+        let usage = self.group(task).children_usage;
+        (usage.user_ticks, usage.kernel_ticks)
+    }
+
     /// What one living thread has used.
     pub fn usage_of_task(&self, task: TaskId) -> Usage {
         Usage::of(&self.tasks[task])

@@ -48,12 +48,16 @@ fn count(bytes: usize) -> SyscallResult {
 impl Kernel {
     /// The caller's descriptors.
     fn table(&self, task: TaskId) -> Id<FdTable> {
-        self.tasks[task].files.expect("a task in a system call has descriptors")
+        self.tasks[task]
+            .files
+            .expect("a task in a system call has descriptors")
     }
 
     /// The caller's current directory and umask.
     fn context(&self, task: TaskId) -> Id<FsContext> {
-        self.tasks[task].context.expect("a task in a system call has a current directory")
+        self.tasks[task]
+            .context
+            .expect("a task in a system call has a current directory")
     }
 
     /// After an operation on files: those who can go on now do, frames of closed pipes are free.

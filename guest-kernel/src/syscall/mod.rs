@@ -5,7 +5,10 @@
 //! decode, call the subsystem, wrap.
 
 pub mod file;
+pub mod identity;
+pub mod limits;
 pub mod memory;
+pub mod prctl;
 pub mod process;
 pub mod signal;
 pub mod system;

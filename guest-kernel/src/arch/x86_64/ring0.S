@@ -165,5 +165,9 @@ ring0_idle:
     ret
 
     .section .data
+    .balign 8
+    .globl per_cpu                      # GS.base in the kernel; the VMM loads it
+per_cpu:
+    .fill {PER_CPU_BYTES}, 1, 0
 ring0_idle_vector:
     .long 0

@@ -10,7 +10,7 @@ use forkvm_abi::inspect::ProcessRecord;
 use forkvm_abi::layout::{self, selector, vector};
 use forkvm_abi::pt_regs::PtRegs;
 
-/// What the entry code reaches through GS.base.
+/// What the entry code reaches through GS.base; `per_cpu` in ring0.S is the one there is.
 #[repr(C)]
 struct PerCpu {
     /// The user's rsp while `syscall` finds a stack.
@@ -21,9 +21,6 @@ struct PerCpu {
     kernel_rsp: u64,
 }
 
-#[unsafe(no_mangle)]
-static mut per_cpu: PerCpu = PerCpu { user_rsp: 0, regs_end: 0, kernel_rsp: 0 };
-
 global_asm!(
     include_str!("ring0.S"),
     VECTORS = const vector::COUNT,
@@ -32,6 +29,7 @@ global_asm!(
     USER_RSP = const core::mem::offset_of!(PerCpu, user_rsp),
     REGS_END = const core::mem::offset_of!(PerCpu, regs_end),
     KERNEL_RSP = const core::mem::offset_of!(PerCpu, kernel_rsp),
+    PER_CPU_BYTES = const size_of::<PerCpu>(),
     options(att_syntax)
 );
 

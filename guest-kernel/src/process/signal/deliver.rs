@@ -107,6 +107,12 @@ impl Kernel {
         self.group_mut(task).pending.take(open)
     }
 
+    /// Takes a signal that sigtimedwait(2) waits for, blocked as it may be.
+    pub fn take_wanted(&mut self, task: TaskId, wanted: u64) -> Option<SignalInfo> {
+        let own = self.tasks[task].signals.pending.take(wanted);
+        own.or_else(|| self.group_mut(task).pending.take(wanted))
+    }
+
     fn fatal_signal_pending(&self, task: TaskId) -> bool {
         let Some(handlers) = self.tasks[task].handlers else { return false };
         let signals = &self.tasks[task].signals;

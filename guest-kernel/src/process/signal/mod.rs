@@ -41,6 +41,11 @@ impl SignalInfo {
         Self { signal, code: uapi::SI_USER.cast_signed(), pid, value: 0 }
     }
 
+    /// As sigqueue(3) passes it on.
+    pub const fn from_user(signal: u32, info: &UserSignalInfo) -> Self {
+        Self { signal, code: info.code, pid: (info.first & u32::MAX as u64) as u32, value: info.second }
+    }
+
     /// As a program gets it.
     pub fn to_user(self) -> UserSignalInfo {
         let mut info =

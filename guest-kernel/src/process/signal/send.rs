@@ -7,6 +7,7 @@ use super::set::{STOPS, UNBLOCKABLE, only};
 use crate::arena::Id;
 use crate::errno::Errno;
 use crate::kernel::Kernel;
+use crate::process::exit::FIRST_PROGRAM;
 use crate::process::task::TaskId;
 use crate::process::thread_group::ThreadGroup;
 use alloc::vec::Vec;
@@ -50,6 +51,21 @@ impl Kernel {
             self.signal_thread_group(member, info);
         }
         true
+    }
+
+    /// Sends a signal of the kernel's to the terminal's foreground process group (Ctrl-C); before any was set,
+    /// to the first program's.
+    pub fn signal_foreground(&mut self, signal: u32) {
+        let group = match self.fs.foreground_group() {
+            0 => FIRST_PROGRAM,
+            group => group,
+        };
+        self.signal_group(group, SignalInfo::from_kernel(signal));
+    }
+
+    /// Sends a signal of the kernel's to the first program.
+    pub fn signal_first(&mut self, signal: u32) {
+        self.signal_process(FIRST_PROGRAM, SignalInfo::from_kernel(signal));
     }
 
     /// sigqueue(3) and its like: as the others, but EAGAIN when the queue is full.

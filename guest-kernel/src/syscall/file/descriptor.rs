@@ -5,7 +5,6 @@ use crate::arena::Id;
 use crate::errno::Errno;
 use crate::fs::OpenFile;
 use crate::fs::file::FileKind;
-use crate::fs::table::MAX_DESCRIPTORS;
 use crate::kernel::Kernel;
 use crate::process::task::TaskId;
 use crate::syscall::Args;
@@ -58,7 +57,9 @@ pub fn sys_close_range(kernel: &mut Kernel, task: TaskId, args: &Args) -> Syscal
     }
     let table = kernel.table(task);
     let end = i32::try_from(kernel.fs.tables[table].end()).expect("at most MAX_DESCRIPTORS");
-    for fd in i32::try_from(first).unwrap_or(end)..end.min(i32::try_from(last).map_or(end, |last| last.saturating_add(1))) {
+    for fd in i32::try_from(first).unwrap_or(end)
+        ..end.min(i32::try_from(last).map_or(end, |last| last.saturating_add(1)))
+    {
         // Numbers that are not open are no error here.
         let _ = if flags & CLOSE_RANGE_CLOEXEC != 0 {
             kernel.fs.tables[table].set_close_on_exec(fd, true)
@@ -95,9 +96,17 @@ pub fn sys_dup3(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult
     duplicate_to(kernel, task, from, to, flags & O_CLOEXEC != 0)
 }
 
-fn duplicate_to(kernel: &mut Kernel, task: TaskId, from: i32, to: i32, close_on_exec: bool) -> SyscallResult {
+fn duplicate_to(
+    kernel: &mut Kernel,
+    task: TaskId,
+    from: i32,
+    to: i32,
+    close_on_exec: bool,
+) -> SyscallResult {
     let (table, limit) = (kernel.table(task), kernel.descriptor_limit(task));
-    let fd = kernel.fs.duplicate_to(table, from, to, close_on_exec, limit)?;
+    let fd = kernel
+        .fs
+        .duplicate_to(table, from, to, close_on_exec, limit)?;
     kernel.settle_files();
     value(fd)
 }
@@ -139,9 +148,17 @@ pub fn sys_fcntl(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResul
             if argument >= limit {
                 return Err(Errno::EINVAL);
             }
-            value(kernel.fs.duplicate(table, fd, argument, command == uapi::F_DUPFD_CLOEXEC, limit)?)
+            value(kernel.fs.duplicate(
+                table,
+                fd,
+                argument,
+                command == uapi::F_DUPFD_CLOEXEC,
+                limit,
+            )?)
         }
-        uapi::F_DUPFD_QUERY => value(i32::from(kernel.fs.tables[table].get(args.int(2))?.file == id)),
+        uapi::F_DUPFD_QUERY => value(i32::from(
+            kernel.fs.tables[table].get(args.int(2))?.file == id,
+        )),
         uapi::F_GETFD => value(i32::from(descriptor.close_on_exec)),
         uapi::F_SETFD => {
             kernel.fs.tables[table].set_close_on_exec(fd, argument & uapi::FD_CLOEXEC != 0)?;
@@ -155,9 +172,12 @@ pub fn sys_fcntl(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResul
             *flags = *flags & !SETTABLE | argument & SETTABLE;
             DONE
         }
-        uapi::F_GETLK | uapi::F_SETLK | uapi::F_SETLKW | uapi::F_OFD_GETLK | uapi::F_OFD_SETLK | uapi::F_OFD_SETLKW => {
-            record_lock(kernel, task, id, command, args.0[2])
-        }
+        uapi::F_GETLK
+        | uapi::F_SETLK
+        | uapi::F_SETLKW
+        | uapi::F_OFD_GETLK
+        | uapi::F_OFD_SETLK
+        | uapi::F_OFD_SETLKW => record_lock(kernel, task, id, command, args.0[2]),
         uapi::F_GETPIPE_SZ => count(kernel.fs.pipe_of(id).ok_or(Errno::EBADF)?.capacity()),
         uapi::F_SETPIPE_SZ => {
             let capacity = kernel.fs.resize_pipe(id, u64::from(argument))?;
@@ -170,7 +190,13 @@ pub fn sys_fcntl(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResul
 }
 
 /// Record locks. No file can be open for writing yet, so only read locks are granted and none conflicts.
-fn record_lock(kernel: &mut Kernel, task: TaskId, id: Id<OpenFile>, command: u32, address: u64) -> SyscallResult {
+fn record_lock(
+    kernel: &mut Kernel,
+    task: TaskId,
+    id: Id<OpenFile>,
+    command: u32,
+    address: u64,
+) -> SyscallResult {
     let mut lock: Lock = kernel.user(task).read(address)?;
     let file = &kernel.fs.files[id];
     match (command, u32::from(lock.kind.cast_unsigned())) {
@@ -212,7 +238,9 @@ pub fn sys_fadvise64(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallR
     let id = kernel.fs.file(kernel.table(task), args.int(0))?;
     match kernel.fs.files[id].kind {
         FileKind::Pipe(_) | FileKind::Console(_) => Err(Errno::ESPIPE),
-        _ if args.0[2].cast_signed() < 0 || args.uint(3) > uapi::POSIX_FADV_NOREUSE => Err(Errno::EINVAL),
+        _ if args.0[2].cast_signed() < 0 || args.uint(3) > uapi::POSIX_FADV_NOREUSE => {
+            Err(Errno::EINVAL)
+        }
         _ => DONE,
     }
 }
@@ -220,7 +248,7 @@ pub fn sys_fadvise64(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallR
 impl Kernel {
     /// How many descriptors the caller may have: RLIMIT_NOFILE.
     pub fn descriptor_limit(&self, task: TaskId) -> u32 {
-        let _ = task;
-        MAX_DESCRIPTORS
+        let limits = &self.groups[self.tasks[task].group].limits;
+        u32::try_from(limits.soft(uapi::RLIMIT_NOFILE)).unwrap_or(u32::MAX)
     }
 }

@@ -22,8 +22,21 @@ fn list(kernel: &mut Kernel, task: TaskId, args: &Args, format: DirentFormat) ->
     let file = kernel.fs.file(kernel.table(task), args.int(0))?;
     let buffer = [Segment::checked(args.0[1], u64::from(args.uint(2)))?];
     let record = &kernel.tasks[task];
-    let space = record.space.expect("a task in a system call has an address space");
-    let view = TaskView { tasks: &kernel.tasks, current: record.record.tgid };
-    let user = UserMemory { space: &mut kernel.spaces[space], frames: &mut kernel.frames };
-    count(kernel.fs.list(file, format, &view, &mut UserBuffers::new(user, &buffer))?)
+    let space = record
+        .space
+        .expect("a task in a system call has an address space");
+    let view = TaskView {
+        tasks: &kernel.tasks,
+        groups: &kernel.groups,
+        current: record.record.tgid,
+    };
+    let user = UserMemory {
+        space: &mut kernel.spaces[space],
+        frames: &mut kernel.frames,
+    };
+    count(
+        kernel
+            .fs
+            .list(file, format, &view, &mut UserBuffers::new(user, &buffer))?,
+    )
 }

@@ -10,8 +10,8 @@ use crate::process::task::TaskId;
 use crate::syscall::Args;
 use forkvm_abi::image::mode::{S_IFDIR, S_IFREG};
 use linux_raw_sys::general::{
-    AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, RENAME_EXCHANGE, RENAME_NOREPLACE,
-    RENAME_WHITEOUT,
+    AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, RENAME_EXCHANGE,
+    RENAME_NOREPLACE, RENAME_WHITEOUT,
 };
 
 /// mkdir(2).
@@ -56,8 +56,18 @@ pub fn sys_linkat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResu
     if flags & !(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL);
     }
-    let nofollow = if flags & AT_SYMLINK_FOLLOW != 0 { 0 } else { AT_SYMLINK_NOFOLLOW };
-    find(kernel, task, args.int(0), args.0[1], nofollow | flags & AT_EMPTY_PATH)?;
+    let nofollow = if flags & AT_SYMLINK_FOLLOW != 0 {
+        0
+    } else {
+        AT_SYMLINK_NOFOLLOW
+    };
+    find(
+        kernel,
+        task,
+        args.int(0),
+        args.0[1],
+        nofollow | flags & AT_EMPTY_PATH,
+    )?;
     make(kernel, task, args.int(2), args.0[3], false)
 }
 
@@ -82,17 +92,35 @@ pub fn sys_unlinkat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallRe
 
 /// rename(2).
 pub fn sys_rename(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    rename(kernel, task, (AT_FDCWD, args.0[0]), (AT_FDCWD, args.0[1]), 0)
+    rename(
+        kernel,
+        task,
+        (AT_FDCWD, args.0[0]),
+        (AT_FDCWD, args.0[1]),
+        0,
+    )
 }
 
 /// renameat(2).
 pub fn sys_renameat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    rename(kernel, task, (args.int(0), args.0[1]), (args.int(2), args.0[3]), 0)
+    rename(
+        kernel,
+        task,
+        (args.int(0), args.0[1]),
+        (args.int(2), args.0[3]),
+        0,
+    )
 }
 
 /// renameat2(2).
 pub fn sys_renameat2(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    rename(kernel, task, (args.int(0), args.0[1]), (args.int(2), args.0[3]), args.uint(4))
+    rename(
+        kernel,
+        task,
+        (args.int(0), args.0[1]),
+        (args.int(2), args.0[3]),
+        args.uint(4),
+    )
 }
 
 /// chmod(2), chown(2), utime(2), utimes(2), and setxattr(2): a path that is followed, and something to set.
@@ -179,19 +207,38 @@ pub fn sys_fallocate(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallR
 }
 
 /// st_mode of what a path leads to.
-fn find(kernel: &mut Kernel, task: TaskId, dirfd: i32, path: u64, flags: u32) -> Result<u32, Errno> {
+fn find(
+    kernel: &mut Kernel,
+    task: TaskId,
+    dirfd: i32,
+    path: u64,
+    flags: u32,
+) -> Result<u32, Errno> {
     let path = kernel.read_path(task, path)?;
-    Ok(kernel.fs.metadata(kernel.resolve_at(task, dirfd, &path, flags)?).mode)
+    Ok(kernel
+        .fs
+        .metadata(kernel.resolve_at(task, dirfd, &path, flags)?)
+        .mode)
 }
 
 /// Linux's filename_create: EEXIST comes before EROFS, and a file's name may not end in a slash.
-fn make(kernel: &mut Kernel, task: TaskId, dirfd: i32, path: u64, directory: bool) -> SyscallResult {
+fn make(
+    kernel: &mut Kernel,
+    task: TaskId,
+    dirfd: i32,
+    path: u64,
+    directory: bool,
+) -> SyscallResult {
     let path = kernel.read_path(task, path)?;
     let walk = kernel.walk_at(task, dirfd, &path, false)?;
     if walk.inode.is_some() {
         return Err(Errno::EEXIST);
     }
-    Err(if walk.trailing_slash && !directory { Errno::ENOENT } else { Errno::EROFS })
+    Err(if walk.trailing_slash && !directory {
+        Errno::ENOENT
+    } else {
+        Errno::EROFS
+    })
 }
 
 fn make_node(kernel: &mut Kernel, task: TaskId, dirfd: i32, path: u64, mode: u32) -> SyscallResult {
@@ -202,7 +249,13 @@ fn make_node(kernel: &mut Kernel, task: TaskId, dirfd: i32, path: u64, mode: u32
     }
 }
 
-fn make_link(kernel: &mut Kernel, task: TaskId, target: u64, dirfd: i32, path: u64) -> SyscallResult {
+fn make_link(
+    kernel: &mut Kernel,
+    task: TaskId,
+    target: u64,
+    dirfd: i32,
+    path: u64,
+) -> SyscallResult {
     if kernel.read_path(task, target)?.is_empty() {
         return Err(Errno::ENOENT);
     }
@@ -210,7 +263,13 @@ fn make_link(kernel: &mut Kernel, task: TaskId, target: u64, dirfd: i32, path: u
 }
 
 /// Linux asks whether the mount is writable before it looks for the name.
-fn remove(kernel: &mut Kernel, task: TaskId, dirfd: i32, path: u64, directory: bool) -> SyscallResult {
+fn remove(
+    kernel: &mut Kernel,
+    task: TaskId,
+    dirfd: i32,
+    path: u64,
+    directory: bool,
+) -> SyscallResult {
     let path = kernel.read_path(task, path)?;
     let walk = kernel.walk_at(task, dirfd, &path, false)?;
     Err(match (walk.last, directory) {
@@ -222,12 +281,23 @@ fn remove(kernel: &mut Kernel, task: TaskId, dirfd: i32, path: u64, directory: b
     })
 }
 
-fn rename(kernel: &mut Kernel, task: TaskId, old: (i32, u64), new: (i32, u64), flags: u32) -> SyscallResult {
+fn rename(
+    kernel: &mut Kernel,
+    task: TaskId,
+    old: (i32, u64),
+    new: (i32, u64),
+    flags: u32,
+) -> SyscallResult {
     let excluded = RENAME_NOREPLACE | RENAME_WHITEOUT;
-    if flags & !(excluded | RENAME_EXCHANGE) != 0 || (flags & RENAME_EXCHANGE != 0 && flags & excluded != 0) {
+    if flags & !(excluded | RENAME_EXCHANGE) != 0
+        || (flags & RENAME_EXCHANGE != 0 && flags & excluded != 0)
+    {
         return Err(Errno::EINVAL);
     }
-    let (old_path, new_path) = (kernel.read_path(task, old.1)?, kernel.read_path(task, new.1)?);
+    let (old_path, new_path) = (
+        kernel.read_path(task, old.1)?,
+        kernel.read_path(task, new.1)?,
+    );
     let old = kernel.walk_at(task, old.0, &old_path, false)?;
     let new = kernel.walk_at(task, new.0, &new_path, false)?;
     match (old.last, new.last) {

@@ -17,7 +17,13 @@ pub fn sys_open(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult
 
 /// creat(2).
 pub fn sys_creat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    open_at(kernel, task, AT_FDCWD, args.0[0], O_CREAT | O_WRONLY | O_TRUNC)
+    open_at(
+        kernel,
+        task,
+        AT_FDCWD,
+        args.0[0],
+        O_CREAT | O_WRONLY | O_TRUNC,
+    )
 }
 
 /// openat(2).
@@ -48,8 +54,22 @@ fn open_at(kernel: &mut Kernel, task: TaskId, dirfd: i32, path: u64, flags: u32)
     let (table, limit) = (kernel.table(task), kernel.descriptor_limit(task));
     kernel.fs.tables[table].has_room(0, limit)?;
     let start = kernel.start_of(task, dirfd, &path)?;
-    let view = TaskView { tasks: &kernel.tasks, current: kernel.tasks[task].record.tgid };
-    let file = kernel.fs.open(&Viewpoint { start, follow: true, processes: &view }, &path, flags)?;
-    let fd = kernel.fs.install(table, file, flags & O_CLOEXEC != 0, limit)?;
+    let view = TaskView {
+        tasks: &kernel.tasks,
+        groups: &kernel.groups,
+        current: kernel.tasks[task].record.tgid,
+    };
+    let file = kernel.fs.open(
+        &Viewpoint {
+            start,
+            follow: true,
+            processes: &view,
+        },
+        &path,
+        flags,
+    )?;
+    let fd = kernel
+        .fs
+        .install(table, file, flags & O_CLOEXEC != 0, limit)?;
     value(fd)
 }

@@ -7,7 +7,9 @@ use crate::kernel::Kernel;
 use crate::process::task::TaskId;
 use crate::syscall::Args;
 use forkvm_abi::image::mode::{S_IFDIR, S_IFLNK, S_IFREG};
-use linux_raw_sys::general::{AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, R_OK, W_OK, X_OK};
+use linux_raw_sys::general::{
+    AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, R_OK, W_OK, X_OK,
+};
 
 /// access(2).
 pub fn sys_access(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
@@ -21,16 +23,35 @@ pub fn sys_faccessat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallR
 
 /// faccessat2(2).
 pub fn sys_faccessat2(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    access(kernel, task, args.int(0), args.0[1], args.uint(2), args.uint(3))
+    access(
+        kernel,
+        task,
+        args.int(0),
+        args.0[1],
+        args.uint(2),
+        args.uint(3),
+    )
 }
 
-fn access(kernel: &mut Kernel, task: TaskId, dirfd: i32, path: u64, wanted: u32, flags: u32) -> SyscallResult {
-    if wanted & !(R_OK | W_OK | X_OK) != 0 || flags & !(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
+fn access(
+    kernel: &mut Kernel,
+    task: TaskId,
+    dirfd: i32,
+    path: u64,
+    wanted: u32,
+    flags: u32,
+) -> SyscallResult {
+    if wanted & !(R_OK | W_OK | X_OK) != 0
+        || flags & !(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0
+    {
         return Err(Errno::EINVAL);
     }
     let path = kernel.read_path(task, path)?;
-    let metadata = kernel.fs.metadata(kernel.resolve_at(task, dirfd, &path, flags)?);
-    if wanted & W_OK != 0 && (metadata.is(S_IFREG) || metadata.is(S_IFDIR) || metadata.is(S_IFLNK)) {
+    let metadata = kernel
+        .fs
+        .metadata(kernel.resolve_at(task, dirfd, &path, flags)?);
+    if wanted & W_OK != 0 && (metadata.is(S_IFREG) || metadata.is(S_IFDIR) || metadata.is(S_IFLNK))
+    {
         return Err(Errno::EROFS);
     }
     // Root may do anything, except execute a file that nobody may.
@@ -50,14 +71,27 @@ pub fn sys_readlinkat(kernel: &mut Kernel, task: TaskId, args: &Args) -> Syscall
     read_link(kernel, task, args.int(0), args.0[1], args.0[2], args.int(3))
 }
 
-fn read_link(kernel: &mut Kernel, task: TaskId, dirfd: i32, path: u64, buffer: u64, size: i32) -> SyscallResult {
-    let size = usize::try_from(size).ok().filter(|size| *size > 0).ok_or(Errno::EINVAL)?;
+fn read_link(
+    kernel: &mut Kernel,
+    task: TaskId,
+    dirfd: i32,
+    path: u64,
+    buffer: u64,
+    size: i32,
+) -> SyscallResult {
+    let size = usize::try_from(size)
+        .ok()
+        .filter(|size| *size > 0)
+        .ok_or(Errno::EINVAL)?;
     let path = kernel.read_path(task, path)?;
     let inode = kernel.resolve_at(task, dirfd, &path, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)?;
-    let target = kernel.fs.read_link(inode, &kernel.view(task)).map_err(|error| match error {
-        Errno::EINVAL if path.is_empty() => Errno::ENOENT,
-        error => error,
-    })?;
+    let target = kernel
+        .fs
+        .read_link(inode, &kernel.view(task))
+        .map_err(|error| match error {
+            Errno::EINVAL if path.is_empty() => Errno::ENOENT,
+            error => error,
+        })?;
     let shown = &target[..target.len().min(size)];
     kernel.user(task).write_bytes(buffer, shown)?;
     count(shown.len())
@@ -65,7 +99,9 @@ fn read_link(kernel: &mut Kernel, task: TaskId, dirfd: i32, path: u64, buffer: u
 
 /// getcwd(2): the system call returns the length, NUL included.
 pub fn sys_getcwd(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    let mut path = kernel.fs.path_of(kernel.fs.contexts[kernel.context(task)].cwd);
+    let mut path = kernel
+        .fs
+        .path_of(kernel.fs.contexts[kernel.context(task)].cwd);
     path.push(0);
     if path.len() as u64 > args.0[1] {
         return Err(Errno::ERANGE);

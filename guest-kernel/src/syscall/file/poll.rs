@@ -10,7 +10,10 @@ use crate::process::task::{Progress, TaskId};
 use crate::syscall::{Args, WaitChannel};
 use crate::time::NANOS;
 use alloc::vec::Vec;
-use linux_raw_sys::general::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND, POLLWRNORM};
+use linux_raw_sys::general::{
+    POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND,
+    POLLWRNORM,
+};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// struct pollfd.
@@ -42,7 +45,9 @@ enum Patience {
 
 /// poll(2).
 pub fn sys_poll(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    let timeout = u64::try_from(args.int(2)).ok().map(|milliseconds| milliseconds * 1_000_000);
+    let timeout = u64::try_from(args.int(2))
+        .ok()
+        .map(|milliseconds| milliseconds * 1_000_000);
     let patience = kernel.patience(task, timeout);
     poll(kernel, task, args, patience)
 }
@@ -51,7 +56,9 @@ pub fn sys_poll(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult
 pub fn sys_ppoll(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
     let timeout = kernel.read_time(task, args.0[2], 1)?;
     let patience = kernel.patience(task, timeout);
+    kernel.enter_mask(task, args.0[3], args.0[4])?;
     let result = poll(kernel, task, args, patience);
+    kernel.leave_mask(task, &result);
     kernel.write_rest(task, args.0[2], 1, patience, &result);
     result
 }
@@ -61,9 +68,16 @@ pub fn sys_select(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResu
     select(kernel, task, args, 1000)
 }
 
-/// pselect6(2).
+/// pselect6(2): the last argument points to the mask's address and size.
 pub fn sys_pselect6(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    select(kernel, task, args, 1)
+    let [mask, size]: [u64; 2] = match args.0[5] {
+        0 => [0; 2],
+        address => kernel.user(task).read(address)?,
+    };
+    kernel.enter_mask(task, mask, size)?;
+    let result = select(kernel, task, args, 1);
+    kernel.leave_mask(task, &result);
+    result
 }
 
 fn poll(kernel: &mut Kernel, task: TaskId, args: &Args, patience: Patience) -> SyscallResult {
@@ -86,7 +100,10 @@ fn poll(kernel: &mut Kernel, task: TaskId, args: &Args, patience: Patience) -> S
     }
     // Only the results are written, as Linux does it: the rest of the array is the program's.
     for (index, entry) in (0u64..).zip(&fds) {
-        kernel.user(task).write(address + index * size_of::<PollFd>() as u64 + 6, &entry.found)?;
+        kernel.user(task).write(
+            address + index * size_of::<PollFd>() as u64 + 6,
+            &entry.found,
+        )?;
     }
     Ok(Completion::Value(ready))
 }
@@ -100,7 +117,12 @@ fn select(kernel: &mut Kernel, task: TaskId, args: &Args, unit: u64) -> SyscallR
     result
 }
 
-fn look_at_sets(kernel: &mut Kernel, task: TaskId, args: &Args, patience: Patience) -> SyscallResult {
+fn look_at_sets(
+    kernel: &mut Kernel,
+    task: TaskId,
+    args: &Args,
+    patience: Patience,
+) -> SyscallResult {
     let wanted = usize::try_from(args.int(0)).map_err(|_| Errno::EINVAL)?;
     // Linux looks no further than the table reaches, which is 64 descriptors at least.
     let count = wanted.min(kernel.fs.tables[kernel.table(task)].end().max(64));
@@ -115,7 +137,10 @@ fn look_at_sets(kernel: &mut Kernel, task: TaskId, args: &Args, patience: Patien
 
     let mut found: [Vec<u64>; 3] = core::array::from_fn(|_| alloc::vec![0; words]);
     let mut ready = 0;
-    let members = |sets: &[Vec<u64>; 3], fd: usize| sets.each_ref().map(|set| set[fd / 64] >> (fd % 64) & 1 != 0);
+    let members = |sets: &[Vec<u64>; 3], fd: usize| {
+        sets.each_ref()
+            .map(|set| set[fd / 64] >> (fd % 64) & 1 != 0)
+    };
     for fd in (0..count).filter(|&fd| members(&sets, fd) != [false; 3]) {
         let number = i32::try_from(fd).expect("below the table's end");
         let file = kernel.fs.file(kernel.table(task), number)?;
@@ -132,7 +157,11 @@ fn look_at_sets(kernel: &mut Kernel, task: TaskId, args: &Args, patience: Patien
             let [read, write, except] = members(&sets, fd);
             if read || write || except {
                 let events = if read { POLLIN } else { 0 } | if write { POLLOUT } else { 0 };
-                kernel.wait_for(task, i32::try_from(fd).expect("below the table's end"), events);
+                kernel.wait_for(
+                    task,
+                    i32::try_from(fd).expect("below the table's end"),
+                    events,
+                );
             }
         }
         return Ok(patience.park());
@@ -151,13 +180,19 @@ impl Patience {
             Self::Until(deadline) => Some(deadline),
             Self::None | Self::Endless => None,
         };
-        Completion::Park { channel: WaitChannel::DoPoll, deadline }
+        Completion::Park {
+            channel: WaitChannel::DoPoll,
+            deadline,
+        }
     }
 }
 
 impl Kernel {
     /// Poll bits of a descriptor among those asked for; errors are always told.
-    #[allow(clippy::cast_possible_truncation, reason = "poll bits are 16 bits wide")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "poll bits are 16 bits wide"
+    )]
     fn found(&mut self, task: TaskId, fd: i32, events: u16) -> u16 {
         if fd < 0 {
             return 0;
@@ -174,6 +209,34 @@ impl Kernel {
         }
     }
 
+    /// Puts the mask of ppoll and pselect6 in place of the task's own while the call lasts. EINVAL, EFAULT.
+    fn enter_mask(&mut self, task: TaskId, address: u64, size: u64) -> Result<(), Errno> {
+        if address == 0 {
+            return Ok(());
+        }
+        if size != size_of::<u64>() as u64 {
+            return Err(Errno::EINVAL);
+        }
+        let mask = self.user(task).read(address)?;
+        let signals = &mut self.tasks[task].signals;
+        // A call that is taken up again after a wake-up has its mask already.
+        if signals.saved_mask.is_none() {
+            signals.saved_mask = Some(signals.mask);
+            self.set_signal_mask(task, mask);
+        }
+        Ok(())
+    }
+
+    /// Puts the task's own mask back, unless the call goes on: then signal delivery does it, behind a handler.
+    fn leave_mask(&mut self, task: TaskId, result: &SyscallResult) {
+        if matches!(result, Ok(Completion::Park { .. })) {
+            return;
+        }
+        if let Some(mask) = self.tasks[task].signals.saved_mask.take() {
+            self.set_signal_mask(task, mask);
+        }
+    }
+
     /// A timeout in nanoseconds (`None`: endless) as a deadline, which stays the same when the call is taken up again.
     fn patience(&mut self, task: TaskId, timeout: Option<u64>) -> Patience {
         let now = self.clock.monotonic();
@@ -184,7 +247,11 @@ impl Kernel {
             (_, Some(timeout)) => now.saturating_add(timeout),
         };
         self.tasks[task].progress = Progress::Deadline(deadline);
-        if deadline <= now { Patience::None } else { Patience::Until(deadline) }
+        if deadline <= now {
+            Patience::None
+        } else {
+            Patience::Until(deadline)
+        }
     }
 
     /// struct timespec (`unit` 1) or struct timeval (`unit` 1000) as nanoseconds; `None` for a null pointer. EINVAL, EFAULT.
@@ -199,11 +266,22 @@ impl Kernel {
         if unit == 1 && fraction >= NANOS {
             return Err(Errno::EINVAL);
         }
-        Ok(Some(seconds.saturating_mul(NANOS).saturating_add(fraction.saturating_mul(unit))))
+        Ok(Some(
+            seconds
+                .saturating_mul(NANOS)
+                .saturating_add(fraction.saturating_mul(unit)),
+        ))
     }
 
     /// Tells the program how much of its timeout is left, as Linux does once the call is over.
-    fn write_rest(&mut self, task: TaskId, address: u64, unit: u64, patience: Patience, result: &SyscallResult) {
+    fn write_rest(
+        &mut self,
+        task: TaskId,
+        address: u64,
+        unit: u64,
+        patience: Patience,
+        result: &SyscallResult,
+    ) {
         if address == 0 || matches!(result, Ok(Completion::Park { .. })) {
             return;
         }
@@ -212,6 +290,8 @@ impl Kernel {
             Patience::None | Patience::Endless => 0,
         };
         // Linux ignores a fault here too: the call has had its effect.
-        let _ = self.user(task).write(address, &[rest / NANOS, rest % NANOS / unit]);
+        let _ = self
+            .user(task)
+            .write(address, &[rest / NANOS, rest % NANOS / unit]);
     }
 }

@@ -8,7 +8,9 @@ use crate::process::task::TaskId;
 use crate::syscall::Args;
 use forkvm_abi::PAGE_SIZE;
 use linux_raw_sys::general as uapi;
-use linux_raw_sys::general::{AT_EMPTY_PATH, AT_FDCWD, AT_NO_AUTOMOUNT, AT_STATX_SYNC_TYPE, AT_SYMLINK_NOFOLLOW};
+use linux_raw_sys::general::{
+    AT_EMPTY_PATH, AT_FDCWD, AT_NO_AUTOMOUNT, AT_STATX_SYNC_TYPE, AT_SYMLINK_NOFOLLOW,
+};
 use zerocopy::{Immutable, IntoBytes};
 
 /// struct stat.
@@ -105,7 +107,9 @@ pub fn sys_lstat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResul
 
 /// fstat(2).
 pub fn sys_fstat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    let metadata = kernel.fs.metadata(kernel.fs.inode_of(kernel.table(task), args.int(0))?);
+    let metadata = kernel
+        .fs
+        .metadata(kernel.fs.inode_of(kernel.table(task), args.int(0))?);
     write_stat(kernel, task, args.0[1], &metadata)
 }
 
@@ -123,11 +127,16 @@ pub fn sys_newfstatat(kernel: &mut Kernel, task: TaskId, args: &Args) -> Syscall
 pub fn sys_statx(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
     let (flags, mask) = (args.uint(2), args.uint(3));
     let known = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE;
-    if flags & !known != 0 || mask & uapi::STATX__RESERVED != 0 || flags & AT_STATX_SYNC_TYPE == AT_STATX_SYNC_TYPE {
+    if flags & !known != 0
+        || mask & uapi::STATX__RESERVED != 0
+        || flags & AT_STATX_SYNC_TYPE == AT_STATX_SYNC_TYPE
+    {
         return Err(Errno::EINVAL);
     }
     let metadata = metadata_at(kernel, task, args.int(0), args.0[1], flags)?;
-    kernel.user(task).write(args.0[4], &Statx::from(&metadata))?;
+    kernel
+        .user(task)
+        .write(args.0[4], &Statx::from(&metadata))?;
     DONE
 }
 
@@ -139,25 +148,45 @@ pub fn sys_statfs(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResu
 
 /// fstatfs(2).
 pub fn sys_fstatfs(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    let metadata = kernel.fs.metadata(kernel.fs.inode_of(kernel.table(task), args.int(0))?);
+    let metadata = kernel
+        .fs
+        .metadata(kernel.fs.inode_of(kernel.table(task), args.int(0))?);
     write_statfs(kernel, task, args.0[1], &metadata)
 }
 
 /// With AT_EMPTY_PATH a null pointer is an empty path (Linux since 6.11).
-fn metadata_at(kernel: &mut Kernel, task: TaskId, dirfd: i32, path: u64, flags: u32) -> Result<Metadata, Errno> {
+fn metadata_at(
+    kernel: &mut Kernel,
+    task: TaskId,
+    dirfd: i32,
+    path: u64,
+    flags: u32,
+) -> Result<Metadata, Errno> {
     let path = match path {
         0 if flags & AT_EMPTY_PATH != 0 => alloc::vec::Vec::new(),
         address => kernel.read_path(task, address)?,
     };
-    Ok(kernel.fs.metadata(kernel.resolve_at(task, dirfd, &path, flags)?))
+    Ok(kernel
+        .fs
+        .metadata(kernel.resolve_at(task, dirfd, &path, flags)?))
 }
 
-fn write_stat(kernel: &mut Kernel, task: TaskId, address: u64, metadata: &Metadata) -> SyscallResult {
+fn write_stat(
+    kernel: &mut Kernel,
+    task: TaskId,
+    address: u64,
+    metadata: &Metadata,
+) -> SyscallResult {
     kernel.user(task).write(address, &Stat::from(metadata))?;
     DONE
 }
 
-fn write_statfs(kernel: &mut Kernel, task: TaskId, address: u64, metadata: &Metadata) -> SyscallResult {
+fn write_statfs(
+    kernel: &mut Kernel,
+    task: TaskId,
+    address: u64,
+    metadata: &Metadata,
+) -> SyscallResult {
     let told = Statfs {
         kind: u64::from(metadata.file_system_magic()),
         block_size: PAGE_SIZE,
@@ -194,11 +223,19 @@ impl From<&Metadata> for Statx {
             mask: uapi::STATX_BASIC_STATS,
             block_size: 4096,
             links: metadata.links,
-            mode: metadata.mode.to_le_bytes()[..2].iter().rev().fold(0, |mode, byte| mode << 8 | u16::from(*byte)),
+            mode: metadata.mode.to_le_bytes()[..2]
+                .iter()
+                .rev()
+                .fold(0, |mode, byte| mode << 8 | u16::from(*byte)),
             number: metadata.number,
             size: metadata.size,
             blocks: metadata.blocks(),
-            times: [[metadata.mtime, 0], [0, 0], [metadata.mtime, 0], [metadata.mtime, 0]],
+            times: [
+                [metadata.mtime, 0],
+                [0, 0],
+                [metadata.mtime, 0],
+                [metadata.mtime, 0],
+            ],
             rdev: major_minor(metadata.rdev),
             device: major_minor(metadata.device),
             ..Self::default()

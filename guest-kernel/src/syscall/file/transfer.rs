@@ -15,7 +15,7 @@ use crate::process::signal::SignalInfo;
 use crate::process::task::{Progress, TaskId};
 use crate::syscall::Args;
 use alloc::vec::Vec;
-use linux_raw_sys::general::{O_APPEND, POLLIN, POLLOUT, SI_USER, SIGPIPE, UIO_MAXIOV};
+use linux_raw_sys::general::{O_APPEND, POLLIN, POLLOUT, SIGPIPE, UIO_MAXIOV};
 use zerocopy::IntoBytes;
 
 /// read(2).
@@ -35,7 +35,9 @@ pub fn sys_write(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResul
 /// pread64(2).
 pub fn sys_pread64(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
     let at = position(args.0[3])?;
-    let file = kernel.seekable(task, args.int(0)).and_then(|_| kernel.readable(task, args.int(0)))?;
+    let file = kernel
+        .seekable(task, args.int(0))
+        .and_then(|_| kernel.readable(task, args.int(0)))?;
     let buffer = one_buffer(args)?;
     kernel.read_file(task, file, Some(at), &[buffer])
 }
@@ -43,7 +45,9 @@ pub fn sys_pread64(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallRes
 /// pwrite64(2).
 pub fn sys_pwrite64(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
     let at = position(args.0[3])?;
-    let file = kernel.seekable(task, args.int(0)).and_then(|_| kernel.writable(task, args.int(0)))?;
+    let file = kernel
+        .seekable(task, args.int(0))
+        .and_then(|_| kernel.writable(task, args.int(0)))?;
     let buffer = one_buffer(args)?;
     kernel.write_file(task, file, Some(at), &[buffer])
 }
@@ -65,7 +69,9 @@ pub fn sys_writev(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResu
 /// preadv(2).
 pub fn sys_preadv(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
     let at = position(args.0[3])?;
-    let file = kernel.seekable(task, args.int(0)).and_then(|_| kernel.readable(task, args.int(0)))?;
+    let file = kernel
+        .seekable(task, args.int(0))
+        .and_then(|_| kernel.readable(task, args.int(0)))?;
     let buffers = kernel.read_segments(task, args.0[1], args.0[2])?;
     kernel.read_file(task, file, Some(at), &buffers)
 }
@@ -73,7 +79,9 @@ pub fn sys_preadv(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResu
 /// pwritev(2).
 pub fn sys_pwritev(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
     let at = position(args.0[3])?;
-    let file = kernel.seekable(task, args.int(0)).and_then(|_| kernel.writable(task, args.int(0)))?;
+    let file = kernel
+        .seekable(task, args.int(0))
+        .and_then(|_| kernel.writable(task, args.int(0)))?;
     let buffers = kernel.read_segments(task, args.0[1], args.0[2])?;
     kernel.write_file(task, file, Some(at), &buffers)
 }
@@ -99,7 +107,10 @@ pub fn sys_pwritev2(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallRe
 /// lseek(2).
 pub fn sys_lseek(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
     let file = kernel.fs.file(kernel.table(task), args.int(0))?;
-    kernel.fs.seek(file, args.0[1].cast_signed(), args.uint(2)).map(Completion::Value)
+    kernel
+        .fs
+        .seek(file, args.0[1].cast_signed(), args.uint(2))
+        .map(Completion::Value)
 }
 
 /// sendfile(2): from a regular file to anything.
@@ -107,7 +118,9 @@ pub fn sys_sendfile(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallRe
     let (offset_address, wanted) = (args.0[2], args.0[3].min(MAX_TRANSFER));
     let from = kernel.readable(task, args.int(1))?;
     let to = kernel.writable(task, args.int(0))?;
-    let FileKind::Image { data, size } = kernel.fs.files[from].kind else { return Err(Errno::EINVAL) };
+    let FileKind::Image { data, size } = kernel.fs.files[from].kind else {
+        return Err(Errno::EINVAL);
+    };
     if kernel.fs.files[to].flags & O_APPEND != 0 {
         return Err(Errno::EINVAL);
     }
@@ -116,8 +129,14 @@ pub fn sys_sendfile(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallRe
         address => position(kernel.user(task).read(address)?)?,
     };
     let window = kernel.frames.window;
-    let bytes = window.bytes(PhysAddr(data.0 + start.min(size)), wanted.min(size - start.min(size)));
-    let mut source = Bytes { bytes, frames: &mut kernel.frames };
+    let bytes = window.bytes(
+        PhysAddr(data.0 + start.min(size)),
+        wanted.min(size - start.min(size)),
+    );
+    let mut source = Bytes {
+        bytes,
+        frames: &mut kernel.frames,
+    };
     let result = kernel.fs.write(to, None, &mut source);
     let moved = match kernel.finish_write(task, to, 0, result)? {
         Completion::Value(moved) => moved,
@@ -134,29 +153,47 @@ impl Kernel {
     /// An open file that may be read. EBADF.
     fn readable(&self, task: TaskId, fd: i32) -> Result<Id<OpenFile>, Errno> {
         let file = self.fs.file(self.table(task), fd)?;
-        if self.fs.files[file].readable() { Ok(file) } else { Err(Errno::EBADF) }
+        if self.fs.files[file].readable() {
+            Ok(file)
+        } else {
+            Err(Errno::EBADF)
+        }
     }
 
     /// An open file that may be written. EBADF.
     fn writable(&self, task: TaskId, fd: i32) -> Result<Id<OpenFile>, Errno> {
         let file = self.fs.file(self.table(task), fd)?;
-        if self.fs.files[file].writable() { Ok(file) } else { Err(Errno::EBADF) }
+        if self.fs.files[file].writable() {
+            Ok(file)
+        } else {
+            Err(Errno::EBADF)
+        }
     }
 
     /// An open file that has a position. EBADF, ESPIPE.
     fn seekable(&self, task: TaskId, fd: i32) -> Result<(), Errno> {
         let file = self.fs.file(self.table(task), fd)?;
-        if self.fs.files[file].seekable() { Ok(()) } else { Err(Errno::ESPIPE) }
+        if self.fs.files[file].seekable() {
+            Ok(())
+        } else {
+            Err(Errno::ESPIPE)
+        }
     }
 
     /// struct iovec records from the program. EINVAL for more than UIO_MAXIOV or a negative length; EFAULT.
-    fn read_segments(&mut self, task: TaskId, address: u64, count: u64) -> Result<Vec<Segment>, Errno> {
+    fn read_segments(
+        &mut self,
+        task: TaskId,
+        address: u64,
+        count: u64,
+    ) -> Result<Vec<Segment>, Errno> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         if count > UIO_MAXIOV as usize {
             return Err(Errno::EINVAL);
         }
         let mut segments = alloc::vec![Segment::default(); count];
-        self.user(task).read_bytes(address, segments.as_mut_bytes())?;
+        self.user(task)
+            .read_bytes(address, segments.as_mut_bytes())?;
         for segment in &segments {
             if segment.len.cast_signed() < 0 {
                 return Err(Errno::EINVAL);
@@ -167,29 +204,59 @@ impl Kernel {
     }
 
     /// Reads into the program's buffers, or waits until there is something to read.
-    fn read_file(&mut self, task: TaskId, file: Id<OpenFile>, at: Option<u64>, segments: &[Segment]) -> SyscallResult {
-        let space = self.tasks[task].space.expect("a task in a system call has an address space");
-        let user = UserMemory { space: &mut self.spaces[space], frames: &mut self.frames };
-        let result = self.fs.read(file, at, &mut UserBuffers::new(user, segments), &mut self.random);
+    fn read_file(
+        &mut self,
+        task: TaskId,
+        file: Id<OpenFile>,
+        at: Option<u64>,
+        segments: &[Segment],
+    ) -> SyscallResult {
+        let space = self.tasks[task]
+            .space
+            .expect("a task in a system call has an address space");
+        let user = UserMemory {
+            space: &mut self.spaces[space],
+            frames: &mut self.frames,
+        };
+        let result = self.fs.read(
+            file,
+            at,
+            &mut UserBuffers::new(user, segments),
+            &mut self.random,
+        );
         self.settle_files();
         match result {
             Ok(moved) => count(moved),
             Err(Errno::EAGAIN) if !self.fs.files[file].nonblocking() => {
                 let channel = self.fs.wait_for(file, POLLIN, task);
-                Ok(Completion::Park { channel, deadline: None })
+                Ok(Completion::Park {
+                    channel,
+                    deadline: None,
+                })
             }
             Err(error) => Err(error),
         }
     }
 
     /// Writes the program's buffers, waiting for room as often as it takes to write all.
-    fn write_file(&mut self, task: TaskId, file: Id<OpenFile>, at: Option<u64>, segments: &[Segment]) -> SyscallResult {
+    fn write_file(
+        &mut self,
+        task: TaskId,
+        file: Id<OpenFile>,
+        at: Option<u64>,
+        segments: &[Segment],
+    ) -> SyscallResult {
         let done = match self.tasks[task].progress {
             Progress::Bytes(done) => done,
             _ => 0,
         };
-        let space = self.tasks[task].space.expect("a task in a system call has an address space");
-        let user = UserMemory { space: &mut self.spaces[space], frames: &mut self.frames };
+        let space = self.tasks[task]
+            .space
+            .expect("a task in a system call has an address space");
+        let user = UserMemory {
+            space: &mut self.spaces[space],
+            frames: &mut self.frames,
+        };
         let mut buffers = UserBuffers::new(user, segments);
         buffers.skip(usize::try_from(done).unwrap_or(usize::MAX));
         let mut moved = 0;
@@ -207,21 +274,34 @@ impl Kernel {
     }
 
     /// What a write returns that has moved `done` bytes before it came to `result`.
-    fn finish_write(&mut self, task: TaskId, file: Id<OpenFile>, done: u64, result: Result<usize, Errno>) -> SyscallResult {
+    fn finish_write(
+        &mut self,
+        task: TaskId,
+        file: Id<OpenFile>,
+        done: u64,
+        result: Result<usize, Errno>,
+    ) -> SyscallResult {
         self.settle_files();
         match result {
             Ok(moved) => Ok(Completion::Value(done + moved as u64)),
             Err(Errno::EAGAIN) if !self.fs.files[file].nonblocking() => {
                 self.tasks[task].progress = Progress::Bytes(done);
                 let channel = self.fs.wait_for(file, POLLOUT, task);
-                Ok(Completion::Park { channel, deadline: None })
+                Ok(Completion::Park {
+                    channel,
+                    deadline: None,
+                })
             }
             Err(error) => {
                 if error == Errno::EPIPE {
                     let pid = self.tasks[task].record.tgid;
-                    self.signal_task(task, SignalInfo { signal: SIGPIPE, code: SI_USER.cast_signed(), pid, value: 0 });
+                    self.signal_task(task, SignalInfo::from_process(SIGPIPE, pid));
                 }
-                if done > 0 { Ok(Completion::Value(done)) } else { Err(error) }
+                if done > 0 {
+                    Ok(Completion::Value(done))
+                } else {
+                    Err(error)
+                }
             }
         }
     }
@@ -230,10 +310,18 @@ impl Kernel {
 /// The buffer of read and write: second and third argument. EFAULT, EINVAL.
 fn one_buffer(args: &Args) -> Result<Segment, Errno> {
     let segment = Segment::checked(args.0[1], args.0[2])?;
-    if segment.len.cast_signed() < 0 { Err(Errno::EINVAL) } else { Ok(segment) }
+    if segment.len.cast_signed() < 0 {
+        Err(Errno::EINVAL)
+    } else {
+        Ok(segment)
+    }
 }
 
 /// A position in a file. EINVAL if negative.
 fn position(argument: u64) -> Result<u64, Errno> {
-    if argument.cast_signed() < 0 { Err(Errno::EINVAL) } else { Ok(argument) }
+    if argument.cast_signed() < 0 {
+        Err(Errno::EINVAL)
+    } else {
+        Ok(argument)
+    }
 }
