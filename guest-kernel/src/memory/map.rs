@@ -130,10 +130,12 @@ impl AddressSpace {
 
     /// ENOMEM if cutting VMAs at both ends of a range would make more than there may be.
     pub(super) fn check_splits(&self, start: u64, end: u64) -> Result<(), Errno> {
+        if self.vmas.len() + 2 <= MAX_VMAS {
+            return Ok(());
+        }
         let splits = |at| usize::from(self.vmas.find(at).is_some_and(|vma| vma.start() < at));
-        if self.vmas.len() + 2 > MAX_VMAS
-            && self.vmas.len() + splits(start) + splits(end) > MAX_VMAS
-        {
+        let more = splits(start) + splits(end);
+        if more != 0 && self.vmas.len() + more > MAX_VMAS {
             return Err(Errno::ENOMEM);
         }
         Ok(())

@@ -27,3 +27,6 @@ pub use fault::{Access, FaultOutcome};
 pub use frames::Frames;
 pub use space::AddressSpace;
 pub use user::UserMemory;
+
+#[cfg(test)]
+mod tests;

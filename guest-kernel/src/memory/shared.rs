@@ -46,16 +46,10 @@ impl SharedPages {
         Ok(frame)
     }
 
-    /// Names all frames it holds a reference to.
-    pub fn for_each_frame(&self, frames: &Frames, mut visit: impl FnMut(Frame)) {
-        let mut at = 0;
-        while let Some(run) = self.pages.next_run(&frames.window, at, self.size) {
-            run.slots()
-                .map(|(_, slot)| frames.window.word(slot))
-                .filter(|entry| *entry != 0)
-                .for_each(|entry| visit(frame_of(entry)));
-            at = run.end;
-        }
+    /// Root of the table of pages.
+    #[cfg(test)]
+    pub(super) fn root(&self) -> Frame {
+        self.pages.root()
     }
 
     /// Gives all frames back.

@@ -112,6 +112,12 @@ impl Vma {
         self.record.flags & flags != 0
     }
 
+    /// Virtual address of the next record; 0: none.
+    #[cfg(test)]
+    pub(super) fn next_record(&self) -> u64 {
+        self.record.next
+    }
+
     /// Number of the mapped file's inode; 0 for anonymous memory.
     pub fn inode(&self) -> u64 {
         self.record.inode
