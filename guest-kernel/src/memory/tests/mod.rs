@@ -11,6 +11,7 @@ mod limits;
 mod properties;
 mod user;
 
+use super::address::PAGE_BYTES;
 use super::frames::Frames;
 use super::map::{MapRequest, Placement};
 use super::page_table::frame_of;
@@ -43,7 +44,7 @@ fn guest(ram_pages: u64) -> Frames {
         let bytes = window.page_mut(Frame::containing(PhysAddr(ram + page * PAGE_SIZE)));
         bytes.fill(u8::try_from(page + 1).expect("few pages"));
         if page == FILE_PAGES - 1 {
-            bytes[PAGE_SIZE as usize - 100..].fill(0);
+            bytes[PAGE_BYTES - 100..].fill(0);
         }
     }
     let mut boot = BootInfo::new_zeroed();
