@@ -183,6 +183,7 @@ impl AddressSpace {
     /// Goes by the regions, upwards: a table is freed with the last region that uses it, and only
     /// entries that may be set are ever looked at.
     pub fn destroy(mut self, frames: &mut Frames) {
+        crate::arch::forget_space(self.cr3());
         while let Some(vma) = self.vmas.pop_first() {
             self.drop_pages(frames, vma.start(), vma.end());
             let ceiling = self.vmas.iter().next().map_or(LOWER_HALF_END, Vma::start);

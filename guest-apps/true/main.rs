@@ -1,0 +1,9 @@
+//! true: exits with 0.
+#![no_std]
+#![no_main]
+
+rt::entry!(main);
+
+fn main(_: &rt::Program) -> u8 {
+    0
+}
