@@ -104,19 +104,11 @@ impl AddressSpace {
 
     /// Takes all regions of a range out, which begin and end on its edges.
     pub(super) fn remove_regions(&mut self, frames: &mut Frames, start: u64, end: u64) {
-        let mut touched = None;
-        while let Some(vma_end) = self
-            .vmas
-            .first_behind(start)
-            .filter(|vma| vma.start() < end)
-            .map(Vma::end)
-        {
-            let Some(vma) = self.vmas.remove(vma_end) else {
-                break;
-            };
-            self.drop_pages(frames, vma.start(), vma_end);
+        let mut touched: Option<(u64, u64)> = None;
+        while let Some(vma) = self.vmas.take_first_in(start, end) {
+            self.drop_pages(frames, vma.start(), vma.end());
             self.account(vma.len(), vma.flags(), u64::wrapping_sub);
-            touched = Some((touched.map_or(vma.start(), |(lowest, _)| lowest), vma_end));
+            touched = Some((touched.map_or(vma.start(), |(lowest, _)| lowest), vma.end()));
             vma.retire(frames);
         }
         let Some((lowest, highest)) = touched else {

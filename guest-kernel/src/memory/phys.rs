@@ -72,23 +72,21 @@ impl PhysWindow {
         unsafe { &mut *self.pointer(frame.address()).cast() }
     }
 
-    /// The 8-byte word at an address (rounded down to 8): an entry of a page table or of the frame
-    /// table. Nothing is borrowed, so this is what code uses that edits several tables at once.
+    /// The 8-byte word at an address that is a multiple of 8: an entry of a page table or of the
+    /// frame table. Nothing is borrowed, so this is what code uses that edits several tables at once.
     #[inline]
     pub fn word(&self, address: PhysAddr) -> u64 {
-        // SAFETY: mapped and readable by `new`'s contract; aligned by the mask.
-        unsafe { self.pointer(PhysAddr(address.0 & !7)).cast::<u64>().read() }
+        debug_assert!(address.0.is_multiple_of(8), "words are aligned");
+        // SAFETY: mapped and readable by `new`'s contract.
+        unsafe { self.pointer(address).cast::<u64>().read_unaligned() }
     }
 
-    /// Changes the 8-byte word at an address (rounded down to 8).
+    /// Changes the 8-byte word at an address that is a multiple of 8.
     #[inline]
     pub fn set_word(&mut self, address: PhysAddr, value: u64) {
-        // SAFETY: mapped and writable by `new`'s contract; aligned by the mask.
-        unsafe {
-            self.pointer(PhysAddr(address.0 & !7))
-                .cast::<u64>()
-                .write(value)
-        }
+        debug_assert!(address.0.is_multiple_of(8), "words are aligned");
+        // SAFETY: mapped and writable by `new`'s contract.
+        unsafe { self.pointer(address).cast::<u64>().write_unaligned(value) }
     }
 
     /// Fills a frame with zeros.

@@ -56,13 +56,10 @@ impl SharedPages {
     pub fn destroy(self, frames: &mut Frames) {
         let mut at = 0;
         while let Some(run) = self.pages.next_run(&frames.window, at, self.size) {
-            for (_, slot) in run.slots() {
-                let entry = frames.window.word(slot);
-                if entry != 0 {
-                    frames.window.set_word(slot, 0);
-                    frames.release(frame_of(entry));
-                }
-            }
+            run.for_each_present(frames, |frames, slot, entry| {
+                frames.window.set_word(slot, 0);
+                frames.release(frame_of(entry));
+            });
             at = run.end;
         }
         self.pages

@@ -186,7 +186,7 @@ fn check_records(space: &AddressSpace) {
             floor <= vma.start() && vma.start() < vma.end(),
             "regions are in order"
         );
-        (next, floor) = (vma.next_record(), vma.end());
+        (next, floor) = (vma.record.next, vma.end());
     }
     assert_eq!(next, 0, "the list ends with the last region");
     assert_eq!(
