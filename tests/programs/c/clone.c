@@ -41,8 +41,8 @@ CASE(tids_are_stored_in_parent_and_child)
 		SHOW(parent_tid == child_tid);
 		_exit(0);
 	}
-	SHOW(parent_tid == child);
 	reap("child", (pid_t)child);
+	SHOW(parent_tid == child);
 	SHOW(child_tid);
 }
 
@@ -137,10 +137,8 @@ CASE(clone_parent_makes_a_sibling)
 	MUST(pipe(fds));
 	pid_t child = CHILD({
 		long sibling = MUST(clone_raw(CLONE_PARENT | SIGCHLD, NULL, NULL, NULL));
-		if (sibling == 0) {
-			SHOW(getppid() == first);
-			_exit(3);
-		}
+		if (sibling == 0)
+			_exit(getppid() == first ? 3 : 4);
 		RESULT(waitpid((pid_t)sibling, NULL, 0));
 		MUST(write(fds[1], &sibling, sizeof sibling));
 	});
@@ -227,8 +225,8 @@ CASE(clone3_is_fork)
 		.flags = CLONE_PARENT_SETTID, .parent_tid = (uintptr_t)&parent_tid, .exit_signal = SIGCHLD }));
 	if (child == 0)
 		_exit(3);
-	SHOW(parent_tid == child);
 	reap("child", (pid_t)child);
+	SHOW(parent_tid == child);
 }
 
 /* Every failure must leave no child behind. */
