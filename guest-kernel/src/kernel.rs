@@ -1,14 +1,19 @@
 //! The kernel's whole state in one value.
 
-use crate::arena::Arena;
+use crate::arena::{Arena, Id};
 use crate::fs::{FdTable, FileSystem};
-use crate::memory::{AddressSpace, Frames, UserMemory, space::KernelHalf};
+use crate::memory::space::KernelHalf;
+use crate::memory::{AddressSpace, Frame, Frames, PhysAddr, UserMemory};
 use crate::process::scheduler::Scheduler;
 use crate::process::signal::SignalHandlers;
-use crate::process::task::{TaskId, TaskTable, ThreadGroup};
-use crate::arena::Id;
+use crate::process::task::{TaskId, TaskTable};
+use crate::process::thread_group::ThreadGroup;
+use alloc::collections::BTreeSet;
 use crate::time::Clock;
-use alloc::vec::Vec;
+use forkvm_abi::boot::BootInfo;
+use forkvm_abi::inspect::KernelInfo;
+use forkvm_abi::layout::KERNEL_INFO_GPA;
+use zerocopy::FromBytes;
 
 /// Everything the kernel knows. Subsystems are fields, so that a handler can borrow several at once.
 #[derive(Debug)]
@@ -32,11 +37,15 @@ pub struct Kernel {
     /// TSC to time.
     pub clock: Clock,
     /// Pseudo-random bytes for AT_RANDOM and getrandom.
-    pub random: crate::kernel::Random,
-    /// NUL-terminated boot strings: see BootInfo::strings.
-    pub boot_flags: u64,
+    pub random: Random,
+    /// What the VMM handed over.
+    pub boot: BootInfo,
     /// The first program's wait status, once it has ended.
     pub first_exit: Option<u32>,
+    /// When the timer interrupt will come, monotonic nanoseconds; `None`: not armed.
+    pub timer: Option<u64>,
+    /// Numbers of unimplemented system calls that the log has named already.
+    pub unknown_calls: BTreeSet<u64>,
 }
 
 impl Kernel {
@@ -56,10 +65,27 @@ impl Kernel {
 
     /// Makes everybody runnable whom the file system has woken.
     pub fn deliver_wakeups(&mut self) {
-        let woken: Vec<TaskId> = core::mem::take(&mut self.fs.woken);
-        for task in woken {
+        while let Some(task) = self.fs.woken.pop() {
             self.wake(task);
         }
+    }
+
+    /// Brings the VMM's view up to date: counters and where the tables are.
+    pub fn publish(&mut self) {
+        let counters = self.frames.counters;
+        let (frame_table, frame_count) = self.frames.frame_table();
+        let first_process = self.tasks.first_record();
+        let info = self.info();
+        info.counters = counters;
+        info.frame_table = frame_table;
+        info.frame_count = frame_count;
+        info.first_process = first_process;
+    }
+
+    /// The page that the VMM reads.
+    pub fn info(&mut self) -> &mut KernelInfo {
+        let page = self.frames.window.page_mut(Frame::containing(PhysAddr(KERNEL_INFO_GPA)));
+        KernelInfo::mut_from_prefix(page).expect("the page is aligned and large enough").0
     }
 }
 

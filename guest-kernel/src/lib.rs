@@ -23,5 +23,6 @@ pub mod fs;
 pub mod kernel;
 pub mod memory;
 pub mod process;
+pub mod run;
 pub mod syscall;
 pub mod time;

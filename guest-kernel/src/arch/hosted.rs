@@ -1,8 +1,14 @@
 //! Stand-in for the machine under host tests: a settable clock and a doorbell that records.
 
 use alloc::vec::Vec;
+use super::Trap;
+use crate::memory::phys::PhysWindow;
+use crate::memory::space::KernelHalf;
+use crate::memory::{AddressSpace, Frames};
 use core::cell::{Cell, RefCell};
+use forkvm_abi::boot::{BootInfo, PlatformChoice};
 use forkvm_abi::doorbell::Request;
+use forkvm_abi::inspect::{HostKind, ProcessRecord};
 
 std::thread_local! {
     static TSC: Cell<u64> = const { Cell::new(0) };
@@ -10,23 +16,56 @@ std::thread_local! {
     static ANSWER: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Extended register state of a task.
-#[derive(Debug, Default)]
-pub struct FpuState {}
+/// Extended register state of a task, in FXSAVE's format.
+#[derive(Debug)]
+pub struct FpuState {
+    area: [u8; 512],
+}
+
+impl Default for FpuState {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl FpuState {
     /// A fresh process's state.
     pub fn new() -> Self {
-        Self {}
+        Self { area: [0; 512] }
     }
 
-    /// The child's copy at fork; saves the live registers first if they are `self`'s.
+    /// The child's copy at fork.
     pub fn fork(&mut self) -> Self {
-        Self {}
+        Self { area: self.area }
     }
 
     /// Back to a fresh process's state (execve).
-    pub fn reset(&mut self) {}
+    pub fn reset(&mut self) {
+        self.area.fill(0);
+    }
+
+    /// Puts the state into the CPU: there is none.
+    pub fn load(&mut self) {}
+
+    /// The state as bytes.
+    pub fn bytes(&mut self) -> &[u8] {
+        &self.area
+    }
+
+    /// Length of [`FpuState::bytes`].
+    pub fn frame_bytes(&self) -> usize {
+        self.area.len()
+    }
+
+    /// FXSAVE's format.
+    pub fn features(&self) -> u64 {
+        0
+    }
+
+    /// Takes over a state that `fill` writes.
+    pub fn replace<E>(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<(), E> {
+        fill(&mut self.area)
+    }
 }
 
 /// The time-stamp counter.
@@ -53,4 +92,57 @@ pub fn take_rung() -> Vec<Request> {
 /// What the next rings return.
 pub fn set_answer(result: u64) {
     ANSWER.set(result);
+}
+
+/// There is no ring 3 to enter.
+pub fn enter(_: &mut ProcessRecord, _: &mut AddressSpace) -> Trap {
+    panic!("host tests do not run user code")
+}
+
+/// There is no interrupt to wait for.
+pub fn idle() -> u32 {
+    panic!("host tests do not idle")
+}
+
+/// Nothing is loaded.
+pub fn forget_space(_: u64) {}
+
+/// Host tests take the plain way.
+pub fn traps_are_costly() -> bool {
+    false
+}
+
+/// As much as an operation can want.
+pub fn headroom() -> usize {
+    usize::MAX
+}
+
+/// The host's allocator needs no help.
+pub fn top_up_heap(_: &mut Frames) {}
+
+/// Nothing to load.
+pub fn load_segment_bases(_: &ProcessRecord) {}
+
+/// The record is the truth.
+pub fn save_segment_bases(_: &mut ProcessRecord) {}
+
+/// Time stands still.
+pub fn arm_timer(_: u64) {}
+
+/// No interrupt to end.
+pub fn end_of_interrupt() {}
+
+/// The VMM is silent.
+pub fn take_host_events() -> (u64, u64) {
+    (0, 0)
+}
+
+/// No kernel to map.
+pub fn kernel_half(_: &PhysWindow, _: &BootInfo) -> KernelHalf {
+    KernelHalf::default()
+}
+
+/// Not known.
+pub fn self_test_verdict() -> (HostKind, PlatformChoice) {
+    (HostKind::Unknown, PlatformChoice::Auto)
 }

@@ -1,45 +1,47 @@
-//! Files: descriptors, open files, pipes, the console, the root image.
+//! Files: from descriptors to bytes.
+//!
+//! In the order a call passes through: `table` has a process's descriptors, `path` walks names,
+//! `open` makes open files and `file` is what they do. `inode` names what can be opened: the root
+//! image (`image`), /proc (`proc`), pipes (`pipe`), the console (`console`, `terminal`).
+//! `directory` lists, `io` moves bytes between files and programs, `readiness` and `wait`
+//! know who waits for what, `descriptor` is what fork, exec and dup do to tables.
+//!
+//! Nothing here blocks and nothing knows about tasks: a call that would have to wait returns
+//! EAGAIN, and those who can go on now gather in [`FileSystem::woken`].
 
-use crate::arena::{Arena, Id};
-use crate::errno::Errno;
-use crate::memory::PhysAddr;
+pub mod console;
+pub mod descriptor;
+pub mod directory;
+pub mod file;
+pub mod image;
+pub mod inode;
+pub mod io;
+pub mod open;
+pub mod path;
+pub mod pipe;
+pub mod proc;
+pub mod readiness;
+pub mod table;
+pub mod terminal;
+pub mod wait;
+
+#[cfg(test)]
+mod tests;
+
+pub use descriptor::{FsContext, ProgramFile};
+pub use file::OpenFile;
+pub use inode::Inode;
+pub use table::FdTable;
+
+use crate::arena::Arena;
 use crate::memory::phys::PhysWindow;
+use crate::memory::{Frame, Frames};
 use crate::process::task::TaskId;
 use alloc::vec::Vec;
+use console::Console;
 use forkvm_abi::boot::BootInfo;
-
-/// A name for a file that does not depend on any path. Replaced by the real thing; stays `Copy`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inode {
-    /// Entry of the root image; 0 is the root directory.
-    Image(u32),
-}
-
-/// A regular file that execve can map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProgramFile {
-    /// st_ino.
-    pub inode: u64,
-    /// st_mode.
-    pub mode: u32,
-    /// GPA of the first page.
-    pub data: PhysAddr,
-    /// Bytes.
-    pub size: u64,
-}
-
-/// Descriptors of one process (shared by CLONE_FILES). Replaced by the real thing.
-#[derive(Debug)]
-pub struct FdTable {}
-
-/// Current directory and umask (shared by CLONE_FS).
-#[derive(Clone, Debug)]
-pub struct FsContext {
-    /// Current directory.
-    pub cwd: Inode,
-    /// umask(2).
-    pub umask: u32,
-}
+use image::Image;
+use pipe::Pipe;
 
 /// All of it.
 #[derive(Debug)]
@@ -50,84 +52,77 @@ pub struct FileSystem {
     pub tables: Arena<FdTable>,
     /// Current directories.
     pub contexts: Arena<FsContext>,
+    /// Open files.
+    pub files: Arena<OpenFile>,
+    /// Standard input, output and error of the host.
+    pub console: Console,
+    /// The root file system.
+    pub image: Image,
+    pipes: Arena<Pipe>,
+    /// st_ino of the next pipe.
+    next_pipe: u64,
+    /// Frames of closed pipes; [`give_back_frames`](Self::give_back_frames) empties it.
+    frames_aside: Vec<Frame>,
+    window: PhysWindow,
 }
 
 impl FileSystem {
     /// Over the image that the VMM laid out.
     pub fn new(boot: &BootInfo, window: PhysWindow) -> Self {
-        let _ = (boot, window);
-        todo!()
+        Self {
+            woken: Vec::new(),
+            tables: Arena::new(),
+            contexts: Arena::new(),
+            files: Arena::new(),
+            console: Console::new(boot, window),
+            image: Image::new(boot, window),
+            pipes: Arena::new(),
+            next_pipe: 1,
+            frames_aside: Vec::new(),
+            window,
+        }
     }
 
-    /// Path to inode. `follow`: whether a symbolic link in the last component is followed. ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG, EACCES.
-    pub fn resolve(&self, cwd: Inode, path: &[u8], follow: bool) -> Result<Inode, Errno> {
-        let _ = (cwd, path, follow);
-        todo!()
-    }
-
-    /// What execve maps; EACCES if it is no regular file.
-    pub fn program(&self, inode: Inode) -> Result<ProgramFile, Errno> {
-        let _ = inode;
-        todo!()
-    }
-
-    /// Absolute path of an inode, for getcwd and /proc/PID/exe.
-    pub fn path_of(&self, inode: Inode) -> Vec<u8> {
-        let _ = inode;
-        todo!()
-    }
-
-    /// The inode behind a descriptor (fexecve, fchdir, *at calls); EBADF.
-    pub fn inode_of(&self, table: Id<FdTable>, fd: i32) -> Result<Inode, Errno> {
-        let _ = (table, fd);
-        todo!()
-    }
-
-    /// A table with 0, 1, 2 open on the console, for the first program.
-    pub fn first_table(&mut self) -> Id<FdTable> {
-        todo!()
-    }
-
-    /// A copy of a table for fork: the same open files, one owner more each.
-    pub fn copy_table(&mut self, table: Id<FdTable>) -> Id<FdTable> {
-        let _ = table;
-        todo!()
-    }
-
-    /// One owner of the table less; the last closes everything in it. May fill `woken`.
-    pub fn release_table(&mut self, table: Id<FdTable>) {
-        let _ = table;
-        todo!()
-    }
-
-    /// Closes what is marked close-on-exec. May fill `woken`.
-    pub fn close_on_exec(&mut self, table: Id<FdTable>) {
-        let _ = table;
-        todo!()
+    /// Returns the frames of pipes that were closed; called with `woken` drained, after any operation that closes.
+    pub fn give_back_frames(&mut self, frames: &mut Frames) {
+        for frame in self.frames_aside.drain(..) {
+            frames.release(frame);
+        }
     }
 
     /// Whether any open file still leads to the host's standard output or error.
     pub fn output_is_held(&self) -> bool {
-        todo!()
+        self.console.output_holders > 0
     }
 
     /// The VMM says that standard input has something: wakes its readers.
     pub fn input_ready(&mut self) {
-        todo!()
+        self.console.input_ready(&mut self.woken);
     }
 
     /// Sends buffered console output to the VMM now.
     pub fn flush_console(&mut self) {
-        todo!()
+        self.console.flush();
     }
 
     /// Bytes of console output waiting in the buffer.
     pub fn console_pending(&self) -> usize {
-        todo!()
+        self.console.pending()
+    }
+
+    /// TSC at the first byte of console output that has not been sent; `None` if all is sent.
+    pub fn console_pending_since(&self) -> Option<u64> {
+        self.console.pending_since()
     }
 
     /// The terminal's foreground process group (tcsetpgrp), whom Ctrl-C interrupts; 0: none set yet.
     pub fn foreground_group(&self) -> u32 {
-        todo!()
+        self.console.terminal.foreground
+    }
+
+    /// The host's terminal has changed size. The caller sends SIGWINCH to the foreground group.
+    pub fn set_window(&mut self, rows: u16, cols: u16) {
+        self.console.terminal.window.rows = rows;
+        self.console.terminal.window.cols = cols;
     }
 }

@@ -2,39 +2,43 @@
 
 use forkvm_abi::PAGE_SIZE;
 
+/// Binary logarithm of the page size.
+pub const PAGE_SHIFT: u32 = PAGE_SIZE.trailing_zeros();
+
 /// A guest-physical address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PhysAddr(pub u64);
 
-/// A page frame: 4 KiB of guest-physical memory.
+/// A page frame: 4 KiB of guest-physical memory. Kept as the address of its first byte, which is
+/// how page-table entries name it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Frame(u64);
 
 impl Frame {
     /// The frame that contains an address.
     pub const fn containing(address: PhysAddr) -> Self {
-        Self(address.0 / PAGE_SIZE)
+        Self(page_down(address.0))
     }
 
     /// By page frame number.
     pub const fn from_number(number: u64) -> Self {
-        Self(number)
+        Self(number << PAGE_SHIFT)
     }
 
     /// Page frame number.
     pub const fn number(self) -> u64 {
-        self.0
+        self.0 >> PAGE_SHIFT
     }
 
     /// Address of its first byte.
     pub const fn address(self) -> PhysAddr {
-        PhysAddr(self.0 * PAGE_SIZE)
+        PhysAddr(self.0)
     }
 }
 
 impl core::fmt::Debug for Frame {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "frame {:#x}", self.0 * PAGE_SIZE)
+        write!(f, "frame {:#x}", self.0)
     }
 }
 

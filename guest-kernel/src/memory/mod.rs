@@ -1,17 +1,23 @@
 //! Memory: frames, page tables, and the address spaces of processes.
 //!
 //! `phys` is the only door to guest-physical memory. `frames` counts references;
-//! `page_table` walks and edits; `vma` keeps the regions; `space` puts both together; one
-//! file per operation on a space: `fault`, `fork`, `map` (mmap, munmap, mprotect, mremap,
-//! madvise, brk). `user` is how the rest of the kernel reaches a process's memory.
+//! `page_table` walks and edits; `vma` keeps the regions, `shared` the pages of MAP_SHARED ones;
+//! `space` puts them together. One file per operation on a space: `fault`, `fork`, `map` (mmap,
+//! munmap), `protect`, `remap`, `advise` (madvise, mincore), `program_break` (brk). `user` is how the rest of
+//! the kernel reaches a process's memory.
 
 pub mod address;
+pub mod advise;
 pub mod fault;
 pub mod fork;
 pub mod frames;
 pub mod map;
 pub mod page_table;
 pub mod phys;
+pub mod program_break;
+pub mod protect;
+pub mod remap;
+pub mod shared;
 pub mod space;
 pub mod user;
 pub mod vma;

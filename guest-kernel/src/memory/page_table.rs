@@ -1,1 +1,196 @@
-//! Four-level page tables: walk, map, unmap. Replaced by the real thing.
+//! Four-level page tables (Intel SDM vol. 3, 4.5): find, create, iterate, take down.
+//!
+//! The table owns its frames of tables; what the leaf entries mean is the caller's business. A slot
+//! is the guest-physical address of a leaf entry: reading and writing it is one access through the
+//! window, whoever else is being edited at the same time. Only the lower half is handled
+//! here; the kernel's two entries of the root are put in by `space`.
+//!
+//! A table that holds no entry any more is freed by [`PageTable::free_tables`], whose caller knows
+//! the hole between regions that it has just made: nothing is counted or searched for that.
+//! All entries have been set to 0 by then, so the frame goes back clean.
+//!
+//! Every edit starts from [`PageTable::slot_or_create`] or [`PageTable::next_run`].
+
+use super::address::{Frame, PhysAddr};
+use super::frames::{Frames, OutOfFrames};
+use super::phys::PhysWindow;
+use core::ops::Range;
+use forkvm_abi::PAGE_SIZE;
+use forkvm_abi::inspect::FrameUse;
+use forkvm_abi::page_table::{ACCESSED, ADDRESS_MASK, ENTRIES, PRESENT, USER, WRITABLE, index};
+
+/// Rights of an entry that leads to a lower table: the leaf decides.
+const TABLE: u64 = PRESENT | WRITABLE | USER | ACCESSED;
+
+/// End of the lower half of the address space, one past [`USER_END`](forkvm_abi::layout::USER_END)'s page.
+pub(super) const LOWER_HALF_END: u64 = 1 << 47;
+
+/// A page table by its root (the PML4).
+#[derive(Debug)]
+pub struct PageTable {
+    root: Frame,
+}
+
+/// Neighbouring leaf entries within one table.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// Slot of the first entry; the others follow at 8 bytes each.
+    pub slot: PhysAddr,
+    /// Virtual address that the first entry translates.
+    pub address: u64,
+    /// Virtual address behind the last.
+    pub end: u64,
+}
+
+impl Run {
+    /// The slot for an address of the run.
+    #[inline]
+    pub fn slot_of(&self, address: u64) -> PhysAddr {
+        PhysAddr(self.slot.0 + (address - self.address) / PAGE_SIZE * 8)
+    }
+
+    /// Virtual address and slot of each entry.
+    #[inline]
+    pub fn slots(&self) -> impl Iterator<Item = (u64, PhysAddr)> + use<> {
+        let Self { slot, address, end } = *self;
+        (0..(end - address) / PAGE_SIZE)
+            .map(move |i| (address + i * PAGE_SIZE, PhysAddr(slot.0 + i * 8)))
+    }
+}
+
+/// The frame that an entry of any level names.
+#[inline]
+pub fn frame_of(entry: u64) -> Frame {
+    Frame::containing(PhysAddr(entry & ADDRESS_MASK))
+}
+
+/// Bytes that one entry of a table of `level` translates.
+const fn span(level: u32) -> u64 {
+    PAGE_SIZE << (9 * (level - 1))
+}
+
+/// Slot for `address` in a table of `level`.
+#[inline]
+const fn slot_in(table: Frame, address: u64, level: u32) -> PhysAddr {
+    PhysAddr(table.address().0 | (index(address, level) as u64 * 8))
+}
+
+impl PageTable {
+    /// A root without entries.
+    pub fn new(frames: &mut Frames) -> Result<Self, OutOfFrames> {
+        Ok(Self {
+            root: frames.allocate_zeroed(FrameUse::PageTable)?,
+        })
+    }
+
+    /// The root's frame.
+    pub fn root(&self) -> Frame {
+        self.root
+    }
+
+    /// The slot for `address`, if its table exists.
+    #[inline]
+    pub fn slot(&self, window: &PhysWindow, address: u64) -> Option<PhysAddr> {
+        let mut table = self.root;
+        for level in [4, 3, 2] {
+            let entry = window.word(slot_in(table, address, level));
+            if entry & PRESENT == 0 {
+                return None;
+            }
+            table = frame_of(entry);
+        }
+        Some(slot_in(table, address, 1))
+    }
+
+    /// The slot for `address`; makes the tables that lead to it. On failure those made so far stay
+    /// and go when the region around them does.
+    pub fn slot_or_create(
+        &self,
+        frames: &mut Frames,
+        address: u64,
+    ) -> Result<PhysAddr, OutOfFrames> {
+        let mut table = self.root;
+        for level in [4, 3, 2] {
+            let slot = slot_in(table, address, level);
+            let entry = frames.window.word(slot);
+            table = if entry & PRESENT != 0 {
+                frame_of(entry)
+            } else {
+                let lower = frames.allocate_zeroed(FrameUse::PageTable)?;
+                frames.window.set_word(slot, lower.address().0 | TABLE);
+                lower
+            };
+        }
+        Ok(slot_in(table, address, 1))
+    }
+
+    /// The first run of leaf entries in `start..end`; absent tables are stepped over whole. The
+    /// caller goes on from the run's end.
+    #[inline]
+    pub fn next_run(&self, window: &PhysWindow, start: u64, end: u64) -> Option<Run> {
+        let mut at = start;
+        while at < end {
+            match self.descend(window, at) {
+                Ok(table) => {
+                    let table_end = (at | (span(2) - 1)) + 1;
+                    return Some(Run {
+                        slot: slot_in(table, at, 1),
+                        address: at,
+                        end: end.min(table_end),
+                    });
+                }
+                Err(absent) => at = (at | (span(absent) - 1)) + 1,
+            }
+        }
+        None
+    }
+
+    /// The table of leaf entries for `address`, or the level whose entry leads nowhere.
+    #[inline]
+    fn descend(&self, window: &PhysWindow, address: u64) -> Result<Frame, u32> {
+        let mut table = self.root;
+        for level in [4, 3, 2] {
+            let entry = window.word(slot_in(table, address, level));
+            if entry & PRESENT == 0 {
+                return Err(level);
+            }
+            table = frame_of(entry);
+        }
+        Ok(table)
+    }
+
+    /// Frees the tables that `range` used and that translate nothing outside of `hole`. All leaf
+    /// entries in the hole are 0 already.
+    pub fn free_tables(&self, frames: &mut Frames, range: Range<u64>, hole: Range<u64>) {
+        free_below(frames, self.root, 4, range, &hole);
+    }
+
+    /// Frees the root. Everything below is gone, and its entries are 0.
+    pub fn free_root(self, frames: &mut Frames) {
+        frames.release_clean(self.root);
+    }
+}
+
+/// Frees what a table of `level` leads to in `range`, as far as it lies in `hole`.
+fn free_below(frames: &mut Frames, table: Frame, level: u32, range: Range<u64>, hole: &Range<u64>) {
+    let mut at = range.start;
+    while at < range.end {
+        let start = at & !(span(level) - 1);
+        let end = start + span(level);
+        let slot = slot_in(table, at, level);
+        let entry = frames.window.word(slot);
+        if entry & PRESENT != 0 {
+            let lower = frame_of(entry);
+            if level > 2 {
+                free_below(frames, lower, level - 1, at..end.min(range.end), hole);
+            }
+            if hole.start <= start && end <= hole.end {
+                frames.window.set_word(slot, 0);
+                frames.release_clean(lower);
+            }
+        }
+        at = end;
+    }
+}
+
+const _: () = assert!(span(4) * ENTRIES as u64 / 2 == LOWER_HALF_END);

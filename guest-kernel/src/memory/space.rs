@@ -1,7 +1,19 @@
 //! An address space: regions, page table, program break.
+//!
+//! `new` makes it, `map` and its siblings put regions in, `fault` fills them page by page, `fork` shares
+//! them, `destroy` takes it all down.
+//!
+//! What a PTE says is always true of its region: a page of a private writable region is either
+//! WRITABLE or COW, and COW is found nowhere else, so a write fault on a present page is settled by
+//! the PTE alone. Pages of a PROT_NONE region stay present without USER.
 
 use super::frames::{Frames, OutOfFrames};
+use super::map::GapSearch;
+use super::page_table::{LOWER_HALF_END, PageTable, frame_of};
+use super::vma::{Vma, VmaSet, is_data};
+use core::ops::Range;
 use forkvm_abi::PAGE_SIZE;
+use forkvm_abi::layout::{DIRECT_MAP_SLOT, KERNEL_SLOT, USER_END};
 
 /// Protection of a region: bits of abi::inspect::vma (READ, WRITE, EXEC).
 pub type Protection = u64;
@@ -38,7 +50,11 @@ pub struct SpaceLimits {
 
 impl Default for SpaceLimits {
     fn default() -> Self {
-        Self { stack: 8 << 20, address_space: u64::MAX, data: u64::MAX }
+        Self {
+            stack: 8 << 20,
+            address_space: u64::MAX,
+            data: u64::MAX,
+        }
     }
 }
 
@@ -75,7 +91,7 @@ impl Flush {
     }
 }
 
-/// Replaced by the real thing.
+/// Regions, page table and program break of a process (Linux's mm_struct); shared by CLONE_VM.
 #[derive(Debug)]
 pub struct AddressSpace {
     /// Merged flushes since the last entry into ring 3; `arch` takes it.
@@ -84,28 +100,145 @@ pub struct AddressSpace {
     pub limits: SpaceLimits,
     /// [arg_start, arg_end, env_start, env_end] as /proc shows them.
     pub arguments: [u64; 4],
+    pub(super) table: PageTable,
+    pub(super) vmas: VmaSet,
+    pub(super) usage: Usage,
+    pub(super) program_break: Range<u64>,
+    pub(super) gaps: GapSearch,
+    pub(super) kernel_half: KernelHalf,
+}
+
+/// How much a space has mapped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of all regions (Linux's total_vm).
+    pub mapped: u64,
+    /// Bytes of private writable regions (Linux's data_vm).
+    pub data: u64,
+    /// Pages that have a PTE.
+    pub resident: u64,
 }
 
 impl AddressSpace {
     /// An empty space with the kernel's half in place.
     pub fn new(frames: &mut Frames, kernel_half: KernelHalf) -> Result<Self, OutOfFrames> {
-        let _ = (frames, kernel_half, PAGE_SIZE);
-        todo!()
+        let table = PageTable::new(frames)?;
+        let root = frames.window.table_mut(table.root());
+        root[DIRECT_MAP_SLOT] = kernel_half.direct_map;
+        root[KERNEL_SLOT] = kernel_half.kernel;
+        Ok(Self {
+            pending_flush: Flush::None,
+            limits: SpaceLimits::default(),
+            arguments: [0; 4],
+            table,
+            vmas: VmaSet::default(),
+            usage: Usage::default(),
+            program_break: 0..0,
+            gaps: GapSearch::default(),
+            kernel_half,
+        })
     }
 
     /// CR3 value.
     pub fn cr3(&self) -> u64 {
-        todo!()
+        self.table.root().address().0
     }
 
     /// Virtual address of the first VmaRecord; the list behind it is always intact.
     pub fn first_vma(&self) -> u64 {
-        todo!()
+        self.vmas.first_record()
+    }
+
+    /// The regions, upwards.
+    pub fn vmas(&self) -> impl Iterator<Item = &Vma> {
+        self.vmas.iter()
+    }
+
+    /// The region that contains an address.
+    pub fn vma_at(&self, address: u64) -> Option<&Vma> {
+        self.vmas.find(address)
+    }
+
+    /// How much is mapped.
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// Start and end of the program break's region.
+    pub fn program_break(&self) -> Range<u64> {
+        self.program_break.clone()
+    }
+
+    /// The PTE of a user address; `None` if the page has none now.
+    pub fn translate(&self, frames: &Frames, address: u64) -> Option<u64> {
+        let slot = self.table.slot(
+            &frames.window,
+            Some(address).filter(|address| *address < USER_END)?,
+        )?;
+        Some(frames.window.word(slot)).filter(|entry| *entry != 0)
     }
 
     /// Unmaps everything and gives all frames back, page tables included.
-    pub fn destroy(self, frames: &mut Frames) {
-        let _ = frames;
-        todo!()
+    ///
+    /// Goes by the regions, upwards: a table is freed with the last region that uses it, and only
+    /// entries that may be set are ever looked at.
+    pub fn destroy(mut self, frames: &mut Frames) {
+        crate::arch::forget_space(self.cr3());
+        while let Some(vma) = self.vmas.pop_first() {
+            self.drop_pages(frames, vma.start(), vma.end());
+            let ceiling = self.vmas.iter().next().map_or(LOWER_HALF_END, Vma::start);
+            self.table
+                .free_tables(frames, vma.start()..vma.end(), 0..ceiling);
+            vma.retire(frames);
+        }
+        let root = frames.window.table_mut(self.table.root());
+        root[DIRECT_MAP_SLOT] = 0;
+        root[KERNEL_SLOT] = 0;
+        self.table.free_root(frames);
+    }
+
+    /// Takes all PTEs out of a range and gives their references back.
+    pub(super) fn drop_pages(&mut self, frames: &mut Frames, start: u64, end: u64) {
+        let before = self.usage.resident;
+        let mut at = start;
+        while let Some(run) = self.table.next_run(&frames.window, at, end) {
+            for (_, slot) in run.slots() {
+                let entry = frames.window.word(slot);
+                if entry != 0 {
+                    frames.window.set_word(slot, 0);
+                    frames.release(frame_of(entry));
+                    self.usage.resident -= 1;
+                }
+            }
+            at = run.end;
+        }
+        if self.usage.resident != before {
+            self.flush_range(start, end);
+        }
+    }
+
+    /// Notes that present entries of a range lost rights or changed frames.
+    pub(super) fn flush_range(&mut self, start: u64, end: u64) {
+        let flush = if end - start == PAGE_SIZE {
+            Flush::Page(start)
+        } else {
+            Flush::All
+        };
+        self.pending_flush = core::mem::take(&mut self.pending_flush).and(flush);
+    }
+
+    /// Adds to or takes from what is mapped.
+    pub(super) fn account(&mut self, bytes: u64, flags: u64, change: fn(u64, u64) -> u64) {
+        self.usage.mapped = change(self.usage.mapped, bytes);
+        if is_data(flags) {
+            self.usage.data = change(self.usage.data, bytes);
+        }
+    }
+
+    /// Whether RLIMIT_AS and RLIMIT_DATA allow that much more (Linux: may_expand_vm).
+    pub(super) fn may_expand(&self, bytes: u64, flags: u64) -> bool {
+        let fits = |used: u64, limit: u64| used.checked_add(bytes).is_some_and(|sum| sum <= limit);
+        fits(self.usage.mapped, self.limits.address_space)
+            && (!is_data(flags) || fits(self.usage.data, self.limits.data))
     }
 }

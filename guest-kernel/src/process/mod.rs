@@ -5,12 +5,19 @@
 //! `wait` reaps, `group` keeps process groups and sessions.
 
 pub mod clone;
+pub mod credentials;
 pub mod elf;
 pub mod exec;
+pub mod exec_stack;
 pub mod exit;
 pub mod group;
+pub mod init;
+pub mod limits;
 pub mod pid;
 pub mod scheduler;
+pub mod script;
 pub mod signal;
 pub mod task;
+pub mod thread_group;
+pub mod usage;
 pub mod wait;

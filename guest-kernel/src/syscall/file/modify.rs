@@ -1,0 +1,308 @@
+//! Calls that would change a directory or an inode. Every file system is read-only, so each finds
+//! out what Linux finds out before it comes to EROFS (fs/namei.c, fs/open.c, fs/attr.c).
+
+use super::{DONE, SyscallResult};
+use crate::errno::Errno;
+use crate::fs::file::FileKind;
+use crate::fs::path::Last;
+use crate::kernel::Kernel;
+use crate::process::task::TaskId;
+use crate::syscall::Args;
+use forkvm_abi::image::mode::{S_IFDIR, S_IFREG};
+use linux_raw_sys::general::{
+    AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, RENAME_EXCHANGE,
+    RENAME_NOREPLACE, RENAME_WHITEOUT,
+};
+
+/// mkdir(2).
+pub fn sys_mkdir(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    make(kernel, task, AT_FDCWD, args.0[0], true)
+}
+
+/// mkdirat(2).
+pub fn sys_mkdirat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    make(kernel, task, args.int(0), args.0[1], true)
+}
+
+/// mknod(2).
+pub fn sys_mknod(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    make_node(kernel, task, AT_FDCWD, args.0[0], args.uint(1))
+}
+
+/// mknodat(2).
+pub fn sys_mknodat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    make_node(kernel, task, args.int(0), args.0[1], args.uint(2))
+}
+
+/// symlink(2).
+pub fn sys_symlink(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    make_link(kernel, task, args.0[0], AT_FDCWD, args.0[1])
+}
+
+/// symlinkat(2).
+pub fn sys_symlinkat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    make_link(kernel, task, args.0[0], args.int(1), args.0[2])
+}
+
+/// link(2).
+pub fn sys_link(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    find(kernel, task, AT_FDCWD, args.0[0], AT_SYMLINK_NOFOLLOW)?;
+    make(kernel, task, AT_FDCWD, args.0[1], false)
+}
+
+/// linkat(2).
+pub fn sys_linkat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    let flags = args.uint(4);
+    if flags & !(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let nofollow = if flags & AT_SYMLINK_FOLLOW != 0 {
+        0
+    } else {
+        AT_SYMLINK_NOFOLLOW
+    };
+    find(
+        kernel,
+        task,
+        args.int(0),
+        args.0[1],
+        nofollow | flags & AT_EMPTY_PATH,
+    )?;
+    make(kernel, task, args.int(2), args.0[3], false)
+}
+
+/// rmdir(2).
+pub fn sys_rmdir(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    remove(kernel, task, AT_FDCWD, args.0[0], true)
+}
+
+/// unlink(2).
+pub fn sys_unlink(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    remove(kernel, task, AT_FDCWD, args.0[0], false)
+}
+
+/// unlinkat(2).
+pub fn sys_unlinkat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    let flags = args.uint(2);
+    if flags & !AT_REMOVEDIR != 0 {
+        return Err(Errno::EINVAL);
+    }
+    remove(kernel, task, args.int(0), args.0[1], flags != 0)
+}
+
+/// rename(2).
+pub fn sys_rename(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    rename(
+        kernel,
+        task,
+        (AT_FDCWD, args.0[0]),
+        (AT_FDCWD, args.0[1]),
+        0,
+    )
+}
+
+/// renameat(2).
+pub fn sys_renameat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    rename(
+        kernel,
+        task,
+        (args.int(0), args.0[1]),
+        (args.int(2), args.0[3]),
+        0,
+    )
+}
+
+/// renameat2(2).
+pub fn sys_renameat2(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    rename(
+        kernel,
+        task,
+        (args.int(0), args.0[1]),
+        (args.int(2), args.0[3]),
+        args.uint(4),
+    )
+}
+
+/// chmod(2), chown(2), utime(2), utimes(2), and setxattr(2): a path that is followed, and something to set.
+pub fn sys_change_path(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    find(kernel, task, AT_FDCWD, args.0[0], 0)?;
+    Err(Errno::EROFS)
+}
+
+/// lchown(2): a path that is not followed.
+pub fn sys_change_link(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    find(kernel, task, AT_FDCWD, args.0[0], AT_SYMLINK_NOFOLLOW)?;
+    Err(Errno::EROFS)
+}
+
+/// fchmod(2), fchown(2).
+pub fn sys_change_descriptor(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    let id = kernel.fs.file(kernel.table(task), args.int(0))?;
+    match kernel.fs.files[id].kind {
+        FileKind::Pipe(_) | FileKind::Console(_) => DONE,
+        _ => Err(Errno::EROFS),
+    }
+}
+
+/// fchmodat(2), futimesat(2): no flags in the system call.
+pub fn sys_change_at(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    find(kernel, task, args.int(0), args.0[1], 0)?;
+    Err(Errno::EROFS)
+}
+
+/// fchownat(2).
+pub fn sys_fchownat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    change_with_flags(kernel, task, args, args.uint(4))
+}
+
+/// fchmodat2(2).
+pub fn sys_fchmodat2(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    change_with_flags(kernel, task, args, args.uint(3))
+}
+
+/// utimensat(2). Without a path it is futimens(3) on the descriptor.
+pub fn sys_utimensat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    if args.0[1] == 0 && args.int(0) != AT_FDCWD {
+        return sys_change_descriptor(kernel, task, args);
+    }
+    change_with_flags(kernel, task, args, args.uint(3))
+}
+
+fn change_with_flags(kernel: &mut Kernel, task: TaskId, args: &Args, flags: u32) -> SyscallResult {
+    if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    find(kernel, task, args.int(0), args.0[1], flags)?;
+    Err(Errno::EROFS)
+}
+
+/// truncate(2).
+pub fn sys_truncate(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    if args.0[1].cast_signed() < 0 {
+        return Err(Errno::EINVAL);
+    }
+    let mode = find(kernel, task, AT_FDCWD, args.0[0], 0)?;
+    match mode & forkvm_abi::image::mode::S_IFMT {
+        S_IFDIR => Err(Errno::EISDIR),
+        S_IFREG => Err(Errno::EROFS),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// ftruncate(2): no regular file is open for writing.
+pub fn sys_ftruncate(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    kernel.fs.file(kernel.table(task), args.int(0))?;
+    Err(Errno::EINVAL)
+}
+
+/// fallocate(2): no regular file is open for writing.
+pub fn sys_fallocate(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    let id = kernel.fs.file(kernel.table(task), args.int(0))?;
+    match kernel.fs.files[id].kind {
+        _ if args.0[2].cast_signed() < 0 || args.0[3].cast_signed() <= 0 => Err(Errno::EINVAL),
+        FileKind::Pipe(_) => Err(Errno::ESPIPE),
+        FileKind::Image { .. } | FileKind::Directory => Err(Errno::EBADF),
+        _ => Err(Errno::ENODEV),
+    }
+}
+
+/// st_mode of what a path leads to.
+fn find(
+    kernel: &mut Kernel,
+    task: TaskId,
+    dirfd: i32,
+    path: u64,
+    flags: u32,
+) -> Result<u32, Errno> {
+    let path = kernel.read_path(task, path)?;
+    Ok(kernel
+        .fs
+        .metadata(kernel.resolve_at(task, dirfd, &path, flags)?)
+        .mode)
+}
+
+/// Linux's filename_create: EEXIST comes before EROFS, and a file's name may not end in a slash.
+fn make(
+    kernel: &mut Kernel,
+    task: TaskId,
+    dirfd: i32,
+    path: u64,
+    directory: bool,
+) -> SyscallResult {
+    let path = kernel.read_path(task, path)?;
+    let walk = kernel.walk_at(task, dirfd, &path, false)?;
+    if walk.inode.is_some() {
+        return Err(Errno::EEXIST);
+    }
+    Err(if walk.trailing_slash && !directory {
+        Errno::ENOENT
+    } else {
+        Errno::EROFS
+    })
+}
+
+fn make_node(kernel: &mut Kernel, task: TaskId, dirfd: i32, path: u64, mode: u32) -> SyscallResult {
+    match mode & forkvm_abi::image::mode::S_IFMT {
+        S_IFDIR => Err(Errno::EPERM),
+        forkvm_abi::image::mode::S_IFLNK => Err(Errno::EINVAL),
+        _ => make(kernel, task, dirfd, path, false),
+    }
+}
+
+fn make_link(
+    kernel: &mut Kernel,
+    task: TaskId,
+    target: u64,
+    dirfd: i32,
+    path: u64,
+) -> SyscallResult {
+    if kernel.read_path(task, target)?.is_empty() {
+        return Err(Errno::ENOENT);
+    }
+    make(kernel, task, dirfd, path, false)
+}
+
+/// Linux asks whether the mount is writable before it looks for the name.
+fn remove(
+    kernel: &mut Kernel,
+    task: TaskId,
+    dirfd: i32,
+    path: u64,
+    directory: bool,
+) -> SyscallResult {
+    let path = kernel.read_path(task, path)?;
+    let walk = kernel.walk_at(task, dirfd, &path, false)?;
+    Err(match (walk.last, directory) {
+        (Last::Name(_), _) => Errno::EROFS,
+        (_, false) => Errno::EISDIR,
+        (Last::Root, true) => Errno::EBUSY,
+        (Last::Dot, true) => Errno::EINVAL,
+        (Last::DotDot, true) => Errno::ENOTEMPTY,
+    })
+}
+
+fn rename(
+    kernel: &mut Kernel,
+    task: TaskId,
+    old: (i32, u64),
+    new: (i32, u64),
+    flags: u32,
+) -> SyscallResult {
+    let excluded = RENAME_NOREPLACE | RENAME_WHITEOUT;
+    if flags & !(excluded | RENAME_EXCHANGE) != 0
+        || (flags & RENAME_EXCHANGE != 0 && flags & excluded != 0)
+    {
+        return Err(Errno::EINVAL);
+    }
+    let (old_path, new_path) = (
+        kernel.read_path(task, old.1)?,
+        kernel.read_path(task, new.1)?,
+    );
+    let old = kernel.walk_at(task, old.0, &old_path, false)?;
+    let new = kernel.walk_at(task, new.0, &new_path, false)?;
+    match (old.last, new.last) {
+        (Last::Name(_), Last::Name(_)) => Err(Errno::EROFS),
+        (Last::Name(_), _) if flags & RENAME_NOREPLACE != 0 => Err(Errno::EEXIST),
+        _ => Err(Errno::EBUSY),
+    }
+}

@@ -1,0 +1,354 @@
+//! Finds the program to run, and says what is wrong with it before a VM is made.
+//!
+//! In:  the word on the command line.
+//! Out: a [`Program`], or a [`ProgramError`] whose kind decides between exit status 126 and 127.
+//!
+//! The checks are those a static program must pass for the guest's execve to succeed
+//! (elf(5); Linux: fs/binfmt_elf.c); the guest kernel does its own and trusts none of these.
+
+use crate::embedded::{App, app};
+use forkvm_abi::layout::USER_END;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Component, Path};
+
+/// A program and where it is in the guest.
+#[derive(Debug)]
+pub struct Program {
+    /// Absolute path in the guest.
+    pub path: Vec<u8>,
+    /// Where its bytes come from.
+    pub source: Source,
+}
+
+/// Where a program's bytes come from.
+#[derive(Debug)]
+pub enum Source {
+    /// Carried inside forkvm, at /bin of the guest.
+    Embedded(&'static App),
+    /// A file of the host.
+    Host(HostFile),
+}
+
+/// An open regular file of the host.
+#[derive(Debug)]
+pub struct HostFile {
+    /// The file.
+    pub file: File,
+    /// Bytes.
+    pub len: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// Modification time, seconds since the epoch.
+    pub mtime: i64,
+}
+
+/// Why there is nothing to run.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// Exit status 127.
+    #[error(
+        "{program}: not found: no such file, and no program of that name inside forkvm ({known})"
+    )]
+    NotFound {
+        /// As typed.
+        program: String,
+        /// Names of the embedded programs.
+        known: String,
+    },
+    /// Exit status 126.
+    #[error("{program}: {reason}")]
+    NotRunnable {
+        /// As typed.
+        program: String,
+        /// What is wrong.
+        reason: NotRunnable,
+    },
+}
+
+/// What is wrong with a file that was found.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum NotRunnable {
+    #[error("cannot be opened: {0}")]
+    Unreadable(io::Error),
+    #[error("is not a regular file; give the program's own path")]
+    NotAFile,
+    #[error("is not executable; chmod +x it")]
+    NotExecutable,
+    #[error("is larger than {} GiB, the most forkvm puts into a guest", MAX_FILE >> 30)]
+    TooLarge,
+    #[error("is not an ELF program; forkvm runs static x86-64 Linux programs")]
+    NotElf,
+    #[error("is a 32-bit program; compile it for x86-64 (gcc -m64 -static)")]
+    Not64Bit,
+    #[error("is a program for another machine (ELF machine {0}); compile it for x86-64")]
+    OtherMachine(u16),
+    #[error("is an ELF file but not a program (ELF type {0}); link it")]
+    NotAProgram(u16),
+    #[error("is truncated: its headers speak of bytes behind its end; build or copy it again")]
+    Truncated,
+    #[error("is dynamically linked, needs {0}; link it with -static")]
+    Dynamic(String),
+    #[error("has nothing to load; link it again")]
+    NothingToLoad,
+    #[error("has a malformed segment at {0:#x} (sizes, order or overlap); link it again")]
+    BadSegment(u64),
+    #[error("wants to be loaded at {0:#x}, outside of user space; link it at a lower address")]
+    OutsideUserSpace(u64),
+    #[error("is a script for {0}, which is not in the guest; scripts can name {1}")]
+    Interpreter(String, String),
+    #[error("has no name left to give it in the guest")]
+    NoName,
+}
+
+/// Files are mapped into the guest-physical space; this bounds it.
+const MAX_FILE: u64 = 4 << 30;
+/// Linux reads at most this much of the program headers (fs/binfmt_elf.c, load_elf_phdrs).
+const MAX_HEADERS: usize = 65536;
+/// Bytes of an ELF header and of a program header.
+const ELF_HEADER: usize = 64;
+const PROGRAM_HEADER: usize = 56;
+/// Linux looks at the first 256 bytes of a script (BINPRM_BUF_SIZE).
+const SCRIPT_HEADER: usize = 256;
+
+impl Program {
+    /// The program that `word` names: `guest-apps/NAME` or `NAME` of an embedded program, else a file of the host.
+    pub fn resolve(word: &OsStr) -> Result<Self, ProgramError> {
+        if let Some(app) = embedded(word) {
+            return Ok(Self {
+                path: in_bin(app.name),
+                source: Source::Embedded(app),
+            });
+        }
+        let shown = || word.to_string_lossy().into_owned();
+        let refused = |reason| ProgramError::NotRunnable {
+            program: shown(),
+            reason,
+        };
+        let file = File::open(word).map_err(|error| match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => ProgramError::NotFound {
+                program: shown(),
+                known: known_names(),
+            },
+            _ => refused(NotRunnable::Unreadable(error)),
+        })?;
+        let file = HostFile::check(file).map_err(refused)?;
+        let path = guest_path(word).ok_or_else(|| refused(NotRunnable::NoName))?;
+        Ok(Self {
+            path,
+            source: Source::Host(file),
+        })
+    }
+}
+
+/// Path of an embedded program in the guest.
+pub fn in_bin(name: &str) -> Vec<u8> {
+    [b"/bin/", name.as_bytes()].concat()
+}
+
+/// The embedded program, if the word is its name or its folder.
+fn embedded(word: &OsStr) -> Option<&'static App> {
+    let path = Path::new(word);
+    let name = path.file_name()?.to_str()?;
+    let bare = !word.as_bytes().contains(&b'/');
+    let folder = path
+        .parent()
+        .is_some_and(|parent| parent.ends_with("guest-apps"))
+        && !path.is_file();
+    if bare || folder { app(name) } else { None }
+}
+
+/// Where a host file appears in the guest: its path as given, made absolute against `/`.
+fn guest_path(word: &OsStr) -> Option<Vec<u8>> {
+    let mut parts: Vec<&OsStr> = Vec::new();
+    for component in Path::new(word).components() {
+        match component {
+            Component::Normal(part) => parts.push(part),
+            Component::ParentDir => drop(parts.pop()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    if parts.is_empty() {
+        return None;
+    }
+    let joined: OsString = parts
+        .iter()
+        .flat_map(|part| [OsStr::new("/"), part])
+        .collect();
+    Some(joined.as_bytes().to_vec())
+}
+
+fn known_names() -> String {
+    crate::embedded::APPS
+        .iter()
+        .map(|app| app.name)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+impl HostFile {
+    /// Looks at a file as execve(2) would.
+    fn check(file: File) -> Result<Self, NotRunnable> {
+        let metadata = file.metadata().map_err(NotRunnable::Unreadable)?;
+        if !metadata.is_file() {
+            return Err(NotRunnable::NotAFile);
+        }
+        if metadata.mode() & 0o111 == 0 {
+            return Err(NotRunnable::NotExecutable);
+        }
+        if metadata.len() > MAX_FILE {
+            return Err(NotRunnable::TooLarge);
+        }
+        let file = Self {
+            file,
+            len: metadata.len(),
+            mode: metadata.mode() & 0o7777,
+            mtime: metadata.mtime(),
+        };
+        let start = file.read(
+            0,
+            SCRIPT_HEADER.min(usize::try_from(file.len).unwrap_or(SCRIPT_HEADER)),
+        )?;
+        if start.starts_with(b"#!") {
+            check_script(&start)?
+        } else {
+            file.check_elf(&start)?
+        }
+        Ok(file)
+    }
+
+    fn check_elf(&self, start: &[u8]) -> Result<(), NotRunnable> {
+        const EM_X86_64: u16 = 62;
+        const ET_EXEC: u16 = 2;
+        const ET_DYN: u16 = 3;
+        if !start.starts_with(b"\x7fELF") {
+            return Err(NotRunnable::NotElf);
+        }
+        match start.get(4) {
+            Some(2) => {}
+            Some(1) => return Err(NotRunnable::Not64Bit),
+            Some(_) => return Err(NotRunnable::NotElf),
+            None => return Err(NotRunnable::Truncated),
+        }
+        if start.len() < ELF_HEADER {
+            return Err(NotRunnable::Truncated);
+        }
+        let (kind, machine) = (u16_at(start, 16), u16_at(start, 18));
+        if machine != EM_X86_64 || start[5] != 1 {
+            return Err(NotRunnable::OtherMachine(machine));
+        }
+        if kind != ET_EXEC && kind != ET_DYN {
+            return Err(NotRunnable::NotAProgram(kind));
+        }
+        let (count, size) = (
+            usize::from(u16_at(start, 56)),
+            usize::from(u16_at(start, 54)),
+        );
+        if count == 0 {
+            return Err(NotRunnable::NothingToLoad);
+        }
+        if size != PROGRAM_HEADER || count * size > MAX_HEADERS {
+            return Err(NotRunnable::NotElf);
+        }
+        self.check_segments(&self.read(u64_at(start, 32), count * size)?)
+    }
+
+    fn check_segments(&self, headers: &[u8]) -> Result<(), NotRunnable> {
+        const PT_LOAD: u32 = 1;
+        const PT_INTERP: u32 = 3;
+        let mut end = 0;
+        for header in headers.chunks_exact(PROGRAM_HEADER) {
+            let kind = u32::from(u16_at(header, 0)) | u32::from(u16_at(header, 2)) << 16;
+            let [offset, address, _, in_file, in_memory] =
+                [8, 16, 24, 32, 40].map(|at| u64_at(header, at));
+            match kind {
+                PT_INTERP => {
+                    let name =
+                        self.read(offset, usize::try_from(in_file.min(4096)).unwrap_or(4096))?;
+                    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+                    return Err(NotRunnable::Dynamic(
+                        String::from_utf8_lossy(name).escape_debug().to_string(),
+                    ));
+                }
+                PT_LOAD => {
+                    if offset.checked_add(in_file).is_none_or(|end| end > self.len) {
+                        return Err(NotRunnable::Truncated);
+                    }
+                    let last = address
+                        .checked_add(in_memory)
+                        .ok_or(NotRunnable::OutsideUserSpace(address))?;
+                    if last > USER_END {
+                        return Err(NotRunnable::OutsideUserSpace(address));
+                    }
+                    if in_memory < in_file || address < end || address % 4096 != offset % 4096 {
+                        return Err(NotRunnable::BadSegment(address));
+                    }
+                    end = last;
+                }
+                _ => {}
+            }
+        }
+        if end == 0 {
+            Err(NotRunnable::NothingToLoad)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, NotRunnable> {
+        if offset
+            .checked_add(len as u64)
+            .is_none_or(|end| end > self.len)
+        {
+            return Err(NotRunnable::Truncated);
+        }
+        let mut bytes = vec![0; len];
+        self.file
+            .read_exact_at(&mut bytes, offset)
+            .map_err(NotRunnable::Unreadable)?;
+        Ok(bytes)
+    }
+}
+
+/// A script needs its interpreter in the guest, and there only the embedded programs are.
+fn check_script(start: &[u8]) -> Result<(), NotRunnable> {
+    let line = start[2..]
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    let interpreter = line
+        .split(|byte| *byte == b' ' || *byte == b'\t')
+        .find(|word| !word.is_empty())
+        .unwrap_or_default();
+    let known = interpreter
+        .strip_prefix(b"/bin/")
+        .and_then(|name| str::from_utf8(name).ok())
+        .and_then(app);
+    if known.is_some() {
+        return Ok(());
+    }
+    let shown = String::from_utf8_lossy(interpreter)
+        .escape_debug()
+        .to_string();
+    let names = crate::embedded::APPS
+        .iter()
+        .map(|app| format!("/bin/{}", app.name))
+        .collect::<Vec<_>>()
+        .join(", ");
+    Err(NotRunnable::Interpreter(shown, names))
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    bytes[at..at + 8]
+        .iter()
+        .rev()
+        .fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
