@@ -3,7 +3,7 @@
 //! `transfer` moves bytes, and `blocking` knows how it waits; `open` and `descriptor` make and share
 //! descriptors; `at` finds what a path means to a task and is what all path calls go through
 //! (`path`, `stat`, `names`, `attributes`, execve); `directory` lists, `ioctl` asks devices,
-//! `poll` waits for several files at once.
+//! `poll` and `select` wait for several files at once.
 
 mod at;
 mod attributes;
@@ -14,7 +14,9 @@ mod ioctl;
 mod names;
 mod open;
 mod path;
+mod patience;
 mod poll;
+mod select;
 mod stat;
 mod transfer;
 
@@ -30,6 +32,7 @@ pub use names::*;
 pub use open::*;
 pub use path::*;
 pub use poll::*;
+pub use select::*;
 pub use stat::*;
 pub use transfer::*;
 
