@@ -48,7 +48,9 @@ impl AddressSpace {
         }
         let mut at = address;
         let mut has_hole = false;
-        while let Some((from, to)) = self.next_piece(at, end) {
+        while at < end
+            && let Some((from, to)) = self.next_piece(at, end)
+        {
             has_hole |= from != at;
             self.advise_region(frames, from, to, &action)?;
             at = to;

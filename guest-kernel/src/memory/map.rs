@@ -104,19 +104,11 @@ impl AddressSpace {
 
     /// Takes all regions of a range out, which begin and end on its edges.
     pub(super) fn remove_regions(&mut self, frames: &mut Frames, start: u64, end: u64) {
-        let mut touched = None;
-        while let Some(vma_end) = self
-            .vmas
-            .first_behind(start)
-            .filter(|vma| vma.start() < end)
-            .map(Vma::end)
-        {
-            let Some(vma) = self.vmas.remove(vma_end) else {
-                break;
-            };
-            self.drop_pages(frames, vma.start(), vma_end);
+        let mut touched: Option<(u64, u64)> = None;
+        while let Some(vma) = self.vmas.take_first_in(start, end) {
+            self.drop_pages(frames, vma.start(), vma.end());
             self.account(vma.len(), vma.flags(), u64::wrapping_sub);
-            touched = Some((touched.map_or(vma.start(), |(lowest, _)| lowest), vma_end));
+            touched = Some((touched.map_or(vma.start(), |(lowest, _)| lowest), vma.end()));
             vma.retire(frames);
         }
         let Some((lowest, highest)) = touched else {
@@ -130,10 +122,12 @@ impl AddressSpace {
 
     /// ENOMEM if cutting VMAs at both ends of a range would make more than there may be.
     pub(super) fn check_splits(&self, start: u64, end: u64) -> Result<(), Errno> {
+        if self.vmas.len() + 2 <= MAX_VMAS {
+            return Ok(());
+        }
         let splits = |at| usize::from(self.vmas.find(at).is_some_and(|vma| vma.start() < at));
-        if self.vmas.len() + 2 > MAX_VMAS
-            && self.vmas.len() + splits(start) + splits(end) > MAX_VMAS
-        {
+        let more = splits(start) + splits(end);
+        if more != 0 && self.vmas.len() + more > MAX_VMAS {
             return Err(Errno::ENOMEM);
         }
         Ok(())

@@ -49,13 +49,70 @@ impl Run {
         PhysAddr(self.slot.0 + (address - self.address) / PAGE_SIZE * 8)
     }
 
-    /// Virtual address and slot of each entry.
+    /// The address that a slot of the run translates.
     #[inline]
-    pub fn slots(&self) -> impl Iterator<Item = (u64, PhysAddr)> + use<> {
-        let Self { slot, address, end } = *self;
-        (0..(end - address) / PAGE_SIZE)
-            .map(move |i| (address + i * PAGE_SIZE, PhysAddr(slot.0 + i * 8)))
+    pub fn address_of(&self, slot: PhysAddr) -> u64 {
+        self.address + (slot.0 - self.slot.0) / 8 * PAGE_SIZE
     }
+
+    /// Calls `visit` with slot and value of every entry that is set. Most are not, in most tables:
+    /// four are looked at at a time.
+    #[inline]
+    pub fn for_each_present(
+        &self,
+        frames: &mut Frames,
+        mut visit: impl FnMut(&mut Frames, PhysAddr, u64),
+    ) {
+        let mut slot = self.slot;
+        let end = self.slot_of(self.end);
+        while slot < end {
+            let next = PhysAddr(end.0.min((slot.0 | 31).wrapping_add(1)));
+            if next.0 - slot.0 == 32 && four_words(&frames.window, slot) == 0 {
+                slot = next;
+                continue;
+            }
+            while slot < next {
+                let entry = frames.window.word(slot);
+                if entry != 0 {
+                    visit(frames, slot, entry);
+                }
+                slot.0 = slot.0.wrapping_add(8);
+            }
+        }
+    }
+
+    /// The run from its first entry that is set; `None` if none is.
+    #[inline]
+    pub fn trimmed(&self, window: &PhysWindow) -> Option<Self> {
+        let mut slot = self.slot;
+        let end = self.slot_of(self.end);
+        while slot < end {
+            if slot.0 & 31 == 0 && end.0 - slot.0 >= 32 && four_words(window, slot) == 0 {
+                slot.0 = slot.0.wrapping_add(32);
+            } else if window.word(slot) != 0 {
+                return Some(Self {
+                    slot,
+                    address: self.address_of(slot),
+                    end: self.end,
+                });
+            } else {
+                slot.0 = slot.0.wrapping_add(8);
+            }
+        }
+        None
+    }
+}
+
+/// Zero if four neighbouring entries are.
+#[inline]
+fn four_words(window: &PhysWindow, slot: PhysAddr) -> u64 {
+    let word = |i: u64| window.word(PhysAddr(slot.0.wrapping_add(8 * i)));
+    word(0) | word(1) | word(2) | word(3)
+}
+
+/// Whether one table of leaf entries holds the entries of both addresses.
+pub(super) const fn shares_table(one: u64, two: u64) -> bool {
+    one / span(2) == two / span(2)
 }
 
 /// The frame that an entry of any level names.

@@ -9,8 +9,9 @@
 
 use super::frames::{Frames, OutOfFrames};
 use super::map::GapSearch;
-use super::page_table::{LOWER_HALF_END, PageTable, frame_of};
-use super::vma::{Vma, VmaSet, is_data};
+use super::page_table::{LOWER_HALF_END, PageTable, frame_of, shares_table};
+use super::vma::{Vma, is_data};
+use super::vma_set::VmaSet;
 use core::ops::Range;
 use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::layout::{DIRECT_MAP_SLOT, KERNEL_SLOT, USER_END};
@@ -184,12 +185,19 @@ impl AddressSpace {
     /// entries that may be set are ever looked at.
     pub fn destroy(mut self, frames: &mut Frames) {
         crate::arch::forget_space(self.cr3());
-        while let Some(vma) = self.vmas.pop_first() {
-            self.drop_pages(frames, vma.start(), vma.end());
-            let ceiling = self.vmas.iter().next().map_or(LOWER_HALF_END, Vma::start);
-            self.table
-                .free_tables(frames, vma.start()..vma.end(), 0..ceiling);
+        let mut vmas = core::mem::take(&mut self.vmas).into_vmas().peekable();
+        let mut tables_from = None;
+        while let Some(vma) = vmas.next() {
+            let (start, end) = (vma.start(), vma.end());
+            self.drop_pages(frames, start, end);
             vma.retire(frames);
+
+            let next = vmas.peek().map_or(LOWER_HALF_END, |vma| vma.start());
+            let from = *tables_from.get_or_insert(start);
+            if !shares_table(end - PAGE_SIZE, next) {
+                self.table.free_tables(frames, from..end, 0..next);
+                tables_from = None;
+            }
         }
         let root = frames.window.table_mut(self.table.root());
         root[DIRECT_MAP_SLOT] = 0;
@@ -199,20 +207,18 @@ impl AddressSpace {
 
     /// Takes all PTEs out of a range and gives their references back.
     pub(super) fn drop_pages(&mut self, frames: &mut Frames, start: u64, end: u64) {
-        let before = self.usage.resident;
+        let mut dropped = 0;
         let mut at = start;
         while let Some(run) = self.table.next_run(&frames.window, at, end) {
-            for (_, slot) in run.slots() {
-                let entry = frames.window.word(slot);
-                if entry != 0 {
-                    frames.window.set_word(slot, 0);
-                    frames.release(frame_of(entry));
-                    self.usage.resident -= 1;
-                }
-            }
+            run.for_each_present(frames, |frames, slot, entry| {
+                frames.window.set_word(slot, 0);
+                frames.release(frame_of(entry));
+                dropped += 1;
+            });
             at = run.end;
         }
-        if self.usage.resident != before {
+        if dropped != 0 {
+            self.usage.resident -= dropped;
             self.flush_range(start, end);
         }
     }

@@ -18,14 +18,19 @@ pub struct FirstLine<'a> {
 /// Reads the first line; `None` if the file is no script. ENOEXEC if the line names no interpreter, or may be
 /// cut off in the middle of its name.
 pub fn first_line(file: &[u8]) -> Result<Option<FirstLine<'_>>, Errno> {
-    let Some(rest) = file.strip_prefix(b"#!") else { return Ok(None) };
+    let Some(rest) = file.strip_prefix(b"#!") else {
+        return Ok(None);
+    };
     let window = &rest[..rest.len().min(BUFFER - 2)];
     let line = match window.iter().position(|byte| *byte == b'\n') {
         Some(end) => &window[..end],
         None => unfinished(window)?,
     };
     let line = trim(line);
-    let end = line.iter().position(|byte| is_blank(*byte) || *byte == 0).unwrap_or(line.len());
+    let end = line
+        .iter()
+        .position(|byte| is_blank(*byte) || *byte == 0)
+        .unwrap_or(line.len());
     let (interpreter, argument) = line.split_at(end);
     if interpreter.is_empty() {
         return Err(Errno::ENOEXEC);
@@ -34,7 +39,10 @@ pub fn first_line(file: &[u8]) -> Result<Option<FirstLine<'_>>, Errno> {
         Some(0) | None => None,
         Some(_) => Some(until_nul(trim(argument))).filter(|argument| !argument.is_empty()),
     };
-    Ok(Some(FirstLine { interpreter, argument }))
+    Ok(Some(FirstLine {
+        interpreter,
+        argument,
+    }))
 }
 
 /// A line without an end: as far as it goes, if the interpreter's name is certainly complete.
@@ -43,9 +51,18 @@ fn unfinished(window: &[u8]) -> Result<&[u8], Errno> {
         return Ok(window);
     }
     let window = &window[..window.len() - 1];
-    let name = window.iter().position(|byte| !is_blank(*byte)).ok_or(Errno::ENOEXEC)?;
-    let ended = window[name..].iter().any(|byte| is_blank(*byte) || *byte == 0);
-    if ended { Ok(window) } else { Err(Errno::ENOEXEC) }
+    let name = window
+        .iter()
+        .position(|byte| !is_blank(*byte))
+        .ok_or(Errno::ENOEXEC)?;
+    let ended = window[name..]
+        .iter()
+        .any(|byte| is_blank(*byte) || *byte == 0);
+    if ended {
+        Ok(window)
+    } else {
+        Err(Errno::ENOEXEC)
+    }
 }
 
 fn trim(mut line: &[u8]) -> &[u8] {
@@ -75,13 +92,19 @@ mod tests {
     use super::*;
 
     fn shell(argument: Option<&[u8]>) -> Result<Option<FirstLine<'_>>, Errno> {
-        Ok(Some(FirstLine { interpreter: b"/bin/sh", argument }))
+        Ok(Some(FirstLine {
+            interpreter: b"/bin/sh",
+            argument,
+        }))
     }
 
     #[test]
     fn the_rest_of_the_line_is_one_argument() {
         assert_eq!(first_line(b"#!/bin/sh\n"), shell(None));
-        assert_eq!(first_line(b"#! \t/bin/sh -e  -x \t\nexit"), shell(Some(b"-e  -x")));
+        assert_eq!(
+            first_line(b"#! \t/bin/sh -e  -x \t\nexit"),
+            shell(Some(b"-e  -x"))
+        );
         assert_eq!(first_line(b"#!/bin/sh"), shell(None));
         assert_eq!(first_line(b"#!/bin/sh\0-e\n"), shell(None));
     }

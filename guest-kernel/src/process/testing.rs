@@ -37,23 +37,35 @@ impl Kernel {
         let mut all: Vec<TestFile<'_>> = files.to_vec();
         all.push(("prog", 0o755, &program));
         all.sort_unstable_by_key(|file| file.0);
-        let pages: u64 = all.iter().map(|file| (file.2.len() as u64).div_ceil(PAGE_SIZE)).sum();
+        let pages: u64 = all
+            .iter()
+            .map(|file| (file.2.len() as u64).div_ceil(PAGE_SIZE))
+            .sum();
         // The frame table and the frame of zeros come on top.
         let table = (frames * 8).div_ceil(PAGE_SIZE) + 2;
         let low_end = FREE + (frames + table) * PAGE_SIZE;
         let mut window = PhysWindow::hosted(usize::try_from(low_end + pages * PAGE_SIZE).unwrap());
         let mut boot = BootInfo::new_zeroed();
-        boot.low_ram = Span { start: 0, len: low_end };
+        boot.low_ram = Span {
+            start: 0,
+            len: low_end,
+        };
         boot.free_start = FREE;
         boot.max_processes = 400;
         boot.tsc_khz = 1_000_000;
         boot.random_seed = [1, 2, 3, 4];
-        boot.image = Span { start: low_end, len: pages * PAGE_SIZE };
+        boot.image = Span {
+            start: low_end,
+            len: pages * PAGE_SIZE,
+        };
         boot.argc = 1;
         lay_out(&mut window, &mut boot, &all);
         let strings = b"/prog\0/prog\0";
         put(&mut window, STRINGS, strings);
-        boot.strings = Span { start: STRINGS, len: strings.len() as u64 };
+        boot.strings = Span {
+            start: STRINGS,
+            len: strings.len() as u64,
+        };
         boot::build(window, &boot)
     }
 
@@ -64,7 +76,9 @@ impl Kernel {
 
     /// The task with a pid.
     pub(crate) fn task(&self, pid: u64) -> TaskId {
-        self.tasks.by_pid(u32::try_from(pid).unwrap()).expect("there is such a task")
+        self.tasks
+            .by_pid(u32::try_from(pid).unwrap())
+            .expect("there is such a task")
     }
 
     /// `task` makes a system call; what rax holds afterwards, `None` if the caller sleeps or has ended.
@@ -77,13 +91,18 @@ impl Kernel {
         regs.rax = u64::from(number);
         self.system_call(task);
         self.settle();
-        self.is_runnable(task).then(|| self.tasks[task].record.regs.rax)
+        self.is_runnable(task)
+            .then(|| self.tasks[task].record.regs.rax)
     }
 
     /// The same for a call that must succeed at once.
     pub(crate) fn must(&mut self, task: TaskId, number: u32, args: &[u64]) -> u64 {
         let value = self.call(task, number, args).expect("the call returns");
-        assert!(value < 1 << 63, "call {number} failed: {}", value.cast_signed());
+        assert!(
+            value < 1 << 63,
+            "call {number} failed: {}",
+            value.cast_signed()
+        );
         value
     }
 
@@ -154,6 +173,12 @@ fn lay_out(window: &mut PhysWindow, boot: &mut BootInfo, files: &[TestFile<'_>])
     }
     put(window, INDEX, entries.as_bytes());
     put(window, NAMES, &names);
-    boot.image_index = Span { start: INDEX, len: size_of_val(&entries[..]) as u64 };
-    boot.image_names = Span { start: NAMES, len: names.len() as u64 };
+    boot.image_index = Span {
+        start: INDEX,
+        len: size_of_val(&entries[..]) as u64,
+    };
+    boot.image_names = Span {
+        start: NAMES,
+        len: names.len() as u64,
+    };
 }

@@ -21,8 +21,14 @@ fn the_child_is_a_copy_that_sees_zero() {
     assert_eq!(pid, 3);
     let child = kernel.task(pid);
     let (old, new) = (&kernel.tasks[parent].record, &kernel.tasks[child].record);
-    assert_eq!((new.regs.rax, new.regs.rbx, new.regs.rip), (0, 77, old.regs.rip));
-    assert_eq!((new.pid, new.tgid, new.ppid, new.pgid, new.sid), (3, 3, 2, 2, 2));
+    assert_eq!(
+        (new.regs.rax, new.regs.rbx, new.regs.rip),
+        (0, 77, old.regs.rip)
+    );
+    assert_eq!(
+        (new.pid, new.tgid, new.ppid, new.pgid, new.sid),
+        (3, 3, 2, 2, 2)
+    );
     assert_ne!(new.cr3, old.cr3);
     assert_eq!(kernel.frames.counters.forks, 1);
 }
@@ -51,12 +57,18 @@ fn memory_is_the_childs_own_after_fork_and_shared_after_vfork() {
 fn a_vfork_parent_goes_on_when_the_child_execs() {
     let mut kernel = Kernel::for_test(FRAMES);
     let parent = kernel.first();
-    kernel.user(parent).write_bytes(SCRATCH, b"/prog\0").unwrap();
+    kernel
+        .user(parent)
+        .write_bytes(SCRATCH, b"/prog\0")
+        .unwrap();
     assert_eq!(kernel.call(parent, __NR_vfork, &[]), None);
     let child = kernel.task(3);
     assert_eq!(kernel.call(child, __NR_execve, &[SCRATCH, 0, 0]), Some(0));
     assert_eq!(kernel.tasks[parent].record.regs.rax, 3);
-    assert_ne!(kernel.tasks[child].record.cr3, kernel.tasks[parent].record.cr3);
+    assert_ne!(
+        kernel.tasks[child].record.cr3,
+        kernel.tasks[parent].record.cr3
+    );
 }
 
 #[test]
@@ -100,7 +112,10 @@ fn every_forbidden_combination_is_einval() {
         CLONE_INTO_CGROUP,
     ];
     for flags in forbidden {
-        let request = CloneRequest { flags: *flags, ..CloneRequest::fork() };
+        let request = CloneRequest {
+            flags: *flags,
+            ..CloneRequest::fork()
+        };
         assert_eq!(request.check(), Err(Errno::EINVAL), "{flags:#x}");
     }
     let allowed = [
@@ -113,7 +128,15 @@ fn every_forbidden_combination_is_einval() {
         CLONE_DETACHED | CLONE_UNTRACED | CLONE_PTRACE,
     ];
     for flags in allowed {
-        assert_eq!(CloneRequest { flags: u64::from(flags), ..CloneRequest::fork() }.check(), Ok(()), "{flags:#x}");
+        assert_eq!(
+            CloneRequest {
+                flags: u64::from(flags),
+                ..CloneRequest::fork()
+            }
+            .check(),
+            Ok(()),
+            "{flags:#x}"
+        );
     }
 }
 
@@ -138,7 +161,12 @@ fn without_memory_fork_is_enomem_and_leaves_nothing_behind() {
     let mut kernel = Kernel::for_test(FRAMES);
     let parent = kernel.first();
     let used = kernel.frames.counters.frames_used;
-    let tables = (kernel.spaces.len(), kernel.groups.len(), kernel.handlers.len(), kernel.fs.tables.len());
+    let tables = (
+        kernel.spaces.len(),
+        kernel.groups.len(),
+        kernel.handlers.len(),
+        kernel.fs.tables.len(),
+    );
     for nth in 1.. {
         if !kernel.frames.fail_allocation(nth) {
             break;
@@ -147,8 +175,19 @@ fn without_memory_fork_is_enomem_and_leaves_nothing_behind() {
             Some(pid) if pid < 1000 => break,
             other => assert_eq!(other, failure(Errno::ENOMEM)),
         }
-        assert_eq!(kernel.frames.counters.frames_used, used, "allocation {nth} failed");
-        assert_eq!((kernel.spaces.len(), kernel.groups.len(), kernel.handlers.len(), kernel.fs.tables.len()), tables);
+        assert_eq!(
+            kernel.frames.counters.frames_used, used,
+            "allocation {nth} failed"
+        );
+        assert_eq!(
+            (
+                kernel.spaces.len(),
+                kernel.groups.len(),
+                kernel.handlers.len(),
+                kernel.fs.tables.len()
+            ),
+            tables
+        );
         assert_eq!(kernel.tasks.len(), 2);
     }
 }
@@ -158,9 +197,16 @@ fn thread_ids_are_written_where_clone_asks() {
     let mut kernel = Kernel::for_test(FRAMES);
     let parent = kernel.first();
     let flags = CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD;
-    let pid = kernel.must(parent, __NR_clone, &[u64::from(flags), 0, SCRATCH, SCRATCH + 8, 0]);
+    let pid = kernel.must(
+        parent,
+        __NR_clone,
+        &[u64::from(flags), 0, SCRATCH, SCRATCH + 8, 0],
+    );
     let child = kernel.task(pid);
-    assert_eq!(kernel.user(parent).read::<[u32; 3]>(SCRATCH), Ok([3, FILLER, FILLER]));
+    assert_eq!(
+        kernel.user(parent).read::<[u32; 3]>(SCRATCH),
+        Ok([3, FILLER, FILLER])
+    );
     assert_eq!(kernel.user(child).read::<u32>(SCRATCH + 8), Ok(3));
     assert_eq!(kernel.tasks[child].clear_child_tid, SCRATCH + 8);
 }
@@ -169,11 +215,23 @@ fn thread_ids_are_written_where_clone_asks() {
 fn the_shared_id_is_cleared_when_a_thread_ends() {
     let mut kernel = Kernel::for_test(FRAMES);
     let parent = kernel.first();
-    let flags = CLONE_VM | CLONE_SIGHAND | CLONE_THREAD | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | CLONE_SETTLS;
-    let tid = kernel.must(parent, __NR_clone, &[u64::from(flags), 0x1234_0000, 0, SCRATCH, 0x7000]);
+    let flags = CLONE_VM
+        | CLONE_SIGHAND
+        | CLONE_THREAD
+        | CLONE_CHILD_SETTID
+        | CLONE_CHILD_CLEARTID
+        | CLONE_SETTLS;
+    let tid = kernel.must(
+        parent,
+        __NR_clone,
+        &[u64::from(flags), 0x1234_0000, 0, SCRATCH, 0x7000],
+    );
     let thread = kernel.task(tid);
     let record = &kernel.tasks[thread].record;
-    assert_eq!((record.tgid, record.ppid, record.regs.rsp, record.fs_base), (2, 1, 0x1234_0000, 0x7000));
+    assert_eq!(
+        (record.tgid, record.ppid, record.regs.rsp, record.fs_base),
+        (2, 1, 0x1234_0000, 0x7000)
+    );
     assert_eq!(kernel.user(parent).read::<u32>(SCRATCH), Ok(3));
     assert_eq!(kernel.call(thread, __NR_exit, &[0]), None);
     assert_eq!(kernel.user(parent).read::<u32>(SCRATCH), Ok(0));
@@ -189,7 +247,10 @@ fn clone_parent_makes_a_sibling() {
     let sibling = kernel.must(child, __NR_clone, &[u64::from(CLONE_PARENT | SIGCHLD), 0]);
     let sibling = kernel.task(sibling);
     assert_eq!(kernel.tasks[sibling].record.ppid, 2);
-    assert_eq!(kernel.call(child, __NR_wait4, &[u64::MAX, 0, 0, 0]), failure(Errno::ECHILD));
+    assert_eq!(
+        kernel.call(child, __NR_wait4, &[u64::MAX, 0, 0, 0]),
+        failure(Errno::ECHILD)
+    );
 }
 
 #[test]
@@ -197,7 +258,10 @@ fn clone3_checks_size_and_contents() {
     let mut kernel = Kernel::for_test(FRAMES);
     let parent = kernel.first();
     let with = |kernel: &mut Kernel, words: [u64; 12], size: u64| {
-        kernel.user(parent).write_bytes(SCRATCH, words.as_bytes()).unwrap();
+        kernel
+            .user(parent)
+            .write_bytes(SCRATCH, words.as_bytes())
+            .unwrap();
         kernel.call(parent, uapi::__NR_clone3, &[SCRATCH, size])
     };
     let fork = [0, 0, 0, 0, u64::from(SIGCHLD), 0, 0, 0, 0, 0, 0, 0];
@@ -220,7 +284,11 @@ fn clone3_checks_size_and_contents() {
         (8, SCRATCH),
         (9, 1),
     ] {
-        assert_eq!(with(&mut kernel, changed(index, value), 88), failure(Errno::EINVAL), "word {index} = {value:#x}");
+        assert_eq!(
+            with(&mut kernel, changed(index, value), 88),
+            failure(Errno::EINVAL),
+            "word {index} = {value:#x}"
+        );
     }
     assert_eq!(with(&mut kernel, fork, 96), Some(3), "longer, but zero");
     assert_eq!(with(&mut kernel, fork, 64), Some(4), "the first version");

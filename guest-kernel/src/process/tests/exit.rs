@@ -29,11 +29,17 @@ fn an_orphan_becomes_a_child_of_pid_1_and_is_reaped_by_it() {
     exit(&mut kernel, zombie);
     exit(&mut kernel, parent);
     assert_eq!(kernel.must(living, __NR_getppid, &[]), 1);
-    assert!(kernel.tasks.by_pid(5).is_none(), "pid 1 reaps zombies that it inherits");
+    assert!(
+        kernel.tasks.by_pid(5).is_none(),
+        "pid 1 reaps zombies that it inherits"
+    );
     exit(&mut kernel, living);
     assert!(kernel.tasks.by_pid(4).is_none());
     assert_eq!(kernel.call(first, __NR_wait4, &[ANY, 0, 0, 0]), Some(3));
-    assert_eq!(kernel.call(first, __NR_wait4, &[ANY, 0, 0, 0]), failure(Errno::ECHILD));
+    assert_eq!(
+        kernel.call(first, __NR_wait4, &[ANY, 0, 0, 0]),
+        failure(Errno::ECHILD)
+    );
 }
 
 #[test]
@@ -55,7 +61,11 @@ fn ignored_sigchld_reaps_and_a_waiter_learns_that_nobody_is_left() {
     let mut kernel = Kernel::for_test(FRAMES);
     let first = kernel.first();
     kernel.user(first).write(SCRATCH, &[1u64, 0, 0, 0]).unwrap();
-    kernel.must(first, __NR_rt_sigaction, &[u64::from(SIGCHLD), SCRATCH, 0, 8]);
+    kernel.must(
+        first,
+        __NR_rt_sigaction,
+        &[u64::from(SIGCHLD), SCRATCH, 0, 8],
+    );
     let child = fork(&mut kernel, first);
     assert_eq!(kernel.call(first, __NR_wait4, &[ANY, 0, 0, 0]), None);
     exit(&mut kernel, child);
@@ -69,10 +79,17 @@ fn the_end_of_the_parent_can_be_a_signal() {
     let first = kernel.first();
     let parent = fork(&mut kernel, first);
     let child = fork(&mut kernel, parent);
-    kernel.must(child, __NR_prctl, &[u64::from(PR_SET_PDEATHSIG), u64::from(SIGKILL)]);
+    kernel.must(
+        child,
+        __NR_prctl,
+        &[u64::from(PR_SET_PDEATHSIG), u64::from(SIGKILL)],
+    );
     exit(&mut kernel, parent);
     kernel.settle();
-    assert!(kernel.tasks.by_pid(4).is_none(), "killed, and reaped by pid 1");
+    assert!(
+        kernel.tasks.by_pid(4).is_none(),
+        "killed, and reaped by pid 1"
+    );
 }
 
 #[test]
@@ -86,7 +103,10 @@ fn exit_group_ends_all_threads_and_the_leader_reports() {
     // The leader goes first: the process lives on in its thread.
     assert_eq!(kernel.call(process, __NR_exit, &[1]), None);
     assert_eq!(kernel.tasks[process].state(), ProcessState::Zombie);
-    assert_eq!(kernel.call(first, __NR_wait4, &[3, 0, u64::from(WNOHANG), 0]), Some(0));
+    assert_eq!(
+        kernel.call(first, __NR_wait4, &[3, 0, u64::from(WNOHANG), 0]),
+        Some(0)
+    );
     assert_eq!(kernel.call(thread, __NR_exit_group, &[9]), None);
     assert!(kernel.tasks.by_pid(4).is_none());
     assert_eq!(kernel.call(first, __NR_wait4, &[3, SCRATCH, 0, 0]), Some(3));
@@ -105,7 +125,10 @@ fn the_first_programs_status_is_kept_and_nothing_remains() {
     exit(&mut kernel, child);
     assert!(kernel.finished());
     assert_eq!(kernel.frames.counters.frames_used, 0);
-    assert_eq!((kernel.spaces.len(), kernel.groups.len(), kernel.tasks.len()), (0, 1, 1));
+    assert_eq!(
+        (kernel.spaces.len(), kernel.groups.len(), kernel.tasks.len()),
+        (0, 1, 1)
+    );
 }
 
 #[test]
@@ -120,5 +143,9 @@ fn a_deep_chain_of_processes_ends_from_the_top() {
         exit(&mut kernel, task);
     }
     assert_eq!(kernel.must(task, __NR_getppid, &[]), 1);
-    assert_eq!(kernel.tasks.len(), 4, "pid 1, the first program, its zombie child, the last of the chain");
+    assert_eq!(
+        kernel.tasks.len(),
+        4,
+        "pid 1, the first program, its zombie child, the last of the chain"
+    );
 }
