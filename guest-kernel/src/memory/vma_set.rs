@@ -11,6 +11,7 @@ use super::vma::{DONT_FORK, Vma};
 use crate::arch;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// VMAs in a chunk at most.
 const CHUNK: usize = 128;
@@ -50,6 +51,26 @@ impl VmaSet {
     /// All, upwards.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Vma> {
         self.chunks.iter().flatten().map(|vma| &**vma)
+    }
+
+    /// Ranges of addresses without a hole whose VMAs agree on `kind`, upwards. `None` leaves a VMA out.
+    pub(super) fn spans<K: PartialEq>(
+        &self,
+        kind: impl Fn(&Vma) -> Option<K>,
+    ) -> impl Iterator<Item = (Range<u64>, K)> {
+        let mut vmas = self
+            .iter()
+            .filter_map(move |vma| Some((vma.start()..vma.end(), kind(vma)?)))
+            .peekable();
+        core::iter::from_fn(move || {
+            let (mut span, kind) = vmas.next()?;
+            while let Some((more, _)) =
+                vmas.next_if(|(next, other)| next.start == span.end && *other == kind)
+            {
+                span.end = more.end;
+            }
+            Some((span, kind))
+        })
     }
 
     /// All, to be taken apart.
