@@ -85,7 +85,7 @@ fn share_run(
     };
     let to = child.slot_or_create(frames, run.address)?;
     let distance = to.0.wrapping_sub(run.slot.0);
-    let (mut copied, mut armed_entries) = (0, 0);
+    let (mut copied, mut armed_entries) = (0u64, 0u64);
     run.for_each_present(frames, |frames, slot, mut entry| {
         if entry & armed != 0 {
             entry = entry & !WRITABLE | COW;

@@ -208,7 +208,7 @@ impl AddressSpace {
 
     /// Takes all PTEs out of a range and gives their references back.
     pub(super) fn drop_pages(&mut self, frames: &mut Frames, start: u64, end: u64) {
-        let mut dropped = 0;
+        let mut dropped = 0u64;
         let mut at = start;
         while let Some(run) = self.table.next_run(&frames.window, at, end) {
             run.for_each_present(frames, |frames, slot, entry| {
