@@ -153,9 +153,25 @@ impl VmaSet {
         Some(self.remove_at(position))
     }
 
-    /// Makes `at` a boundary between VMAs, where it is inside of one.
-    pub(super) fn split(&mut self, at: u64) {
-        let position = self.position_behind(at);
+    /// Makes both ends of a range boundaries between VMAs, where they are inside of one. Returns
+    /// whether there is any VMA in the range.
+    pub(super) fn isolate(&mut self, start: u64, end: u64) -> bool {
+        let position = self.position_behind(start);
+        let Some(vma) = self.get(position).filter(|vma| vma.start() < end) else {
+            return false;
+        };
+        let (first_start, first_end) = (vma.start(), vma.end());
+        if first_start < start {
+            self.split_at(position, start);
+        }
+        if first_end != end {
+            self.split_at(self.position_behind(end), end);
+        }
+        true
+    }
+
+    /// Cuts the VMA at a position in two, if `at` is inside of it.
+    fn split_at(&mut self, position: Position, at: u64) {
         if let Some(vma) = self.get_mut(position)
             && vma.start() < at
         {
