@@ -57,7 +57,7 @@ pub(super) struct GapSearch {
 }
 
 impl AddressSpace {
-    /// Maps; returns the address. EINVAL, ENOMEM, EEXIST, and EPERM for an address below
+    /// Maps; returns the address. EINVAL, ENOMEM, EEXIST, EOVERFLOW, and EPERM for an address below
     /// vm.mmap_min_addr, as mmap(2).
     pub fn map(&mut self, frames: &mut Frames, request: &MapRequest) -> Result<u64, Errno> {
         if request.len == 0 {
@@ -67,6 +67,9 @@ impl AddressSpace {
             .filter(|len| *len <= USER_END)
             .ok_or(Errno::ENOMEM)?;
         let flags = request.protection | request.flags | backing_flag(&request.backing);
+        if let Backing::Image { offset, .. } = request.backing {
+            offset.checked_add(len).ok_or(Errno::EOVERFLOW)?;
+        }
         if self.vmas.len() > MAX_VMAS {
             return Err(Errno::ENOMEM);
         }

@@ -255,17 +255,16 @@ impl VmaSet {
     /// Where the first VMA stands that ends behind `address`.
     #[inline]
     fn position_behind(&self, address: u64) -> Position {
-        let is_below = |vma: &Box<Vma>| vma.end() <= address;
         let chunk = match self.chunks.len() {
             0 | 1 => 0,
             _ => self
                 .chunks
-                .partition_point(|chunk| chunk.last().is_some_and(is_below)),
+                .partition_point(|chunk| chunk.last().is_some_and(|vma| vma.end() <= address)),
         };
         let Some(vmas) = self.chunks.get(chunk) else {
             return Position { chunk, index: 0 };
         };
-        let index = vmas.partition_point(is_below);
+        let index = vmas.partition_point(|vma| vma.end() <= address);
         if index < vmas.len() {
             Position { chunk, index }
         } else {
