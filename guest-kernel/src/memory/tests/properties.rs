@@ -429,7 +429,7 @@ fn run(history: &[(usize, Step)], fail_every: Option<u64>, fault_around: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn processes_see_their_own_memory_and_frames_are_counted(history in steps(), fault_around in prop_oneof![Just(1), Just(4)]) {
