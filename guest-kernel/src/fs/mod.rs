@@ -26,7 +26,7 @@ pub mod terminal;
 pub mod wait;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use descriptor::{FsContext, ProgramFile};
 pub use file::OpenFile;

@@ -15,6 +15,9 @@ mod poll;
 mod stat;
 mod transfer;
 
+#[cfg(test)]
+mod tests;
+
 pub use at::TaskView;
 pub use descriptor::*;
 pub use directory::*;

@@ -4,14 +4,14 @@
 use super::{DONE, SyscallResult};
 use crate::errno::Errno;
 use crate::fs::file::FileKind;
-use crate::fs::path::Last;
+use crate::fs::path::{Last, LastLink};
 use crate::kernel::Kernel;
 use crate::process::task::TaskId;
 use crate::syscall::Args;
-use forkvm_abi::image::mode::{S_IFDIR, S_IFREG};
 use linux_raw_sys::general::{
     AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, RENAME_EXCHANGE,
-    RENAME_NOREPLACE, RENAME_WHITEOUT,
+    RENAME_NOREPLACE, RENAME_WHITEOUT, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG,
+    S_IFSOCK,
 };
 
 /// mkdir(2).
@@ -182,7 +182,7 @@ pub fn sys_truncate(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallRe
         return Err(Errno::EINVAL);
     }
     let mode = find(kernel, task, AT_FDCWD, args.0[0], 0)?;
-    match mode & forkvm_abi::image::mode::S_IFMT {
+    match mode & S_IFMT {
         S_IFDIR => Err(Errno::EISDIR),
         S_IFREG => Err(Errno::EROFS),
         _ => Err(Errno::EINVAL),
@@ -191,6 +191,9 @@ pub fn sys_truncate(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallRe
 
 /// ftruncate(2): no regular file is open for writing.
 pub fn sys_ftruncate(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    if args.0[1].cast_signed() < 0 {
+        return Err(Errno::EINVAL);
+    }
     kernel.fs.file(kernel.table(task), args.int(0))?;
     Err(Errno::EINVAL)
 }
@@ -230,7 +233,7 @@ fn make(
     directory: bool,
 ) -> SyscallResult {
     let path = kernel.read_path(task, path)?;
-    let walk = kernel.walk_at(task, dirfd, &path, false)?;
+    let walk = kernel.walk_at(task, dirfd, &path, LastLink::Keep)?;
     if walk.inode.is_some() {
         return Err(Errno::EEXIST);
     }
@@ -242,10 +245,12 @@ fn make(
 }
 
 fn make_node(kernel: &mut Kernel, task: TaskId, dirfd: i32, path: u64, mode: u32) -> SyscallResult {
-    match mode & forkvm_abi::image::mode::S_IFMT {
+    match mode & S_IFMT {
         S_IFDIR => Err(Errno::EPERM),
-        forkvm_abi::image::mode::S_IFLNK => Err(Errno::EINVAL),
-        _ => make(kernel, task, dirfd, path, false),
+        0 | S_IFREG | S_IFCHR | S_IFBLK | S_IFIFO | S_IFSOCK => {
+            make(kernel, task, dirfd, path, false)
+        }
+        _ => Err(Errno::EINVAL),
     }
 }
 
@@ -271,7 +276,7 @@ fn remove(
     directory: bool,
 ) -> SyscallResult {
     let path = kernel.read_path(task, path)?;
-    let walk = kernel.walk_at(task, dirfd, &path, false)?;
+    let walk = kernel.walk_at(task, dirfd, &path, LastLink::Keep)?;
     Err(match (walk.last, directory) {
         (Last::Name(_), _) => Errno::EROFS,
         (_, false) => Errno::EISDIR,
@@ -298,8 +303,8 @@ fn rename(
         kernel.read_path(task, old.1)?,
         kernel.read_path(task, new.1)?,
     );
-    let old = kernel.walk_at(task, old.0, &old_path, false)?;
-    let new = kernel.walk_at(task, new.0, &new_path, false)?;
+    let old = kernel.walk_at(task, old.0, &old_path, LastLink::Keep)?;
+    let new = kernel.walk_at(task, new.0, &new_path, LastLink::Keep)?;
     match (old.last, new.last) {
         (Last::Name(_), Last::Name(_)) => Err(Errno::EROFS),
         (Last::Name(_), _) if flags & RENAME_NOREPLACE != 0 => Err(Errno::EEXIST),

@@ -15,7 +15,9 @@ use crate::process::signal::SignalInfo;
 use crate::process::task::{Progress, TaskId};
 use crate::syscall::Args;
 use alloc::vec::Vec;
-use linux_raw_sys::general::{O_APPEND, POLLIN, POLLOUT, SIGPIPE, UIO_MAXIOV};
+use linux_raw_sys::general::{
+    O_APPEND, POLLIN, POLLOUT, RWF_DSYNC, RWF_HIPRI, RWF_SYNC, SIGPIPE, UIO_MAXIOV,
+};
 use zerocopy::IntoBytes;
 
 /// read(2).
@@ -86,21 +88,33 @@ pub fn sys_pwritev(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallRes
     kernel.write_file(task, file, Some(at), &buffers)
 }
 
-/// preadv2(2): the position -1 means the file's own. No flag is supported.
+/// preadv2(2): the position -1 means the file's own.
 pub fn sys_preadv2(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    match (args.uint(5), args.0[3]) {
-        (0, u64::MAX) => sys_readv(kernel, task, args),
-        (0, _) => sys_preadv(kernel, task, args),
-        _ => Err(Errno::EOPNOTSUPP),
+    check_flags(args)?;
+    if args.0[3] == u64::MAX {
+        sys_readv(kernel, task, args)
+    } else {
+        sys_preadv(kernel, task, args)
     }
 }
 
-/// pwritev2(2): the position -1 means the file's own. No flag is supported.
+/// pwritev2(2): the position -1 means the file's own.
 pub fn sys_pwritev2(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    match (args.uint(5), args.0[3]) {
-        (0, u64::MAX) => sys_writev(kernel, task, args),
-        (0, _) => sys_pwritev(kernel, task, args),
-        _ => Err(Errno::EOPNOTSUPP),
+    check_flags(args)?;
+    if args.0[3] == u64::MAX {
+        sys_writev(kernel, task, args)
+    } else {
+        sys_pwritev(kernel, task, args)
+    }
+}
+
+/// Flags that ask for what is always so, or for haste, are granted. EOPNOTSUPP.
+fn check_flags(args: &Args) -> Result<(), Errno> {
+    let granted = RWF_HIPRI | RWF_DSYNC | RWF_SYNC;
+    if args.uint(5) & !granted == 0 {
+        Ok(())
+    } else {
+        Err(Errno::EOPNOTSUPP)
     }
 }
 
