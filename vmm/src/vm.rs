@@ -14,6 +14,7 @@ use crate::exit::{End, ExitKind, Fault, Outcome, handle_exit};
 use crate::host_events::HostEventLine;
 use crate::image::{Image, ImageError};
 use crate::kvm::{self, KvmError, failed};
+use crate::kvm_stats;
 use crate::memory::{AllocationError, GuestRam, LARGE_PAGE, OutsideRam};
 use crate::signals::{self, Stop};
 use crate::stats::{ExitCounts, Timeline};
@@ -167,6 +168,13 @@ impl Vm {
         };
         self.exits.count(ExitKind::of(&exit));
         handle_exit(&mut self.bus, exit)
+    }
+
+    /// What KVM has counted: of the VM, then of the vCPU.
+    pub fn kvm_statistics(&self) -> Vec<(String, u64)> {
+        let mut counters = kvm_stats::read(&self.vm);
+        counters.extend(kvm_stats::read(&self.vcpu));
+        counters
     }
 
     /// The devices, for their statistics.
