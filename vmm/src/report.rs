@@ -118,7 +118,11 @@ impl fmt::Display for Report {
         section(out, "exits to the VMM", self.exits.iter().copied())?;
         section(out, "doorbell requests", self.requests.iter().copied())?;
         let kvm = self.kvm.iter();
-        section(out, "counted by KVM", kvm.map(|(name, count)| (name.as_str(), *count)))?;
+        section(
+            out,
+            "counted by KVM",
+            kvm.map(|(name, count)| (name.as_str(), *count)),
+        )?;
         if let Some(counters) = &self.counters {
             section(
                 out,
