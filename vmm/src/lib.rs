@@ -21,6 +21,7 @@ pub mod host_events;
 pub mod image;
 pub mod inspect;
 pub mod kvm;
+pub mod kvm_stats;
 pub mod loader;
 pub mod memory;
 pub mod page_tables;

@@ -107,7 +107,7 @@ impl FileSystem {
                 object.writers -= u32::from(file.writable());
                 object.wake_all(&mut self.woken);
                 if let Some(pipe) = self.pipes.release(pipe) {
-                    self.frames_aside.extend(pipe.into_frames());
+                    pipe.into_frames().for_each(|frame| self.put_aside(frame));
                 }
             }
             FileKind::Console(Stream::Output | Stream::Error | Stream::Terminal) => {

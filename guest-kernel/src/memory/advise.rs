@@ -109,8 +109,7 @@ impl AddressSpace {
             } if set != 0 && !is_anonymous => Err(Errno::EINVAL),
             Action::Flags { set, clear, .. } => {
                 self.check_splits(start, end)?;
-                self.vmas.split(start);
-                self.vmas.split(end);
+                self.vmas.isolate(start, end);
                 self.vmas
                     .change_flags(start, end, |flags| flags & !clear | set);
                 Ok(())

@@ -8,7 +8,7 @@ use super::address::PhysAddr;
 use super::frames::{Frames, OutOfFrames};
 use super::page_table::{PageTable, Run, frame_of};
 use super::space::{AddressSpace, Flush};
-use super::vma::{DONT_FORK, WIPE_ON_FORK};
+use super::vma::{DONT_FORK, Vma, WIPE_ON_FORK};
 use super::vma_set::VmaSet;
 use forkvm_abi::inspect::vma as flag;
 use forkvm_abi::page_table::{COW, WRITABLE};
@@ -54,14 +54,15 @@ impl AddressSpace {
 
     /// Maps the parent's pages into the child, whose regions exist and are empty.
     fn share_pages(&self, frames: &mut Frames, child: &mut Self) -> Result<(), OutOfFrames> {
-        for vma in self
-            .vmas
-            .iter()
-            .filter(|vma| !vma.has(DONT_FORK | WIPE_ON_FORK))
+        let bits_to_take = |vma: &Vma| match vma.flags() & (DONT_FORK | WIPE_ON_FORK | flag::SHARED)
         {
-            let armed = if vma.has(flag::SHARED) { 0 } else { WRITABLE };
-            let mut at = vma.start();
-            while let Some(run) = self.table.next_run(&frames.window, at, vma.end()) {
+            0 => Some(WRITABLE),
+            flag::SHARED => Some(0),
+            _ => None,
+        };
+        for (span, armed) in self.vmas.spans(bits_to_take) {
+            let mut at = span.start;
+            while let Some(run) = self.table.next_run(&frames.window, at, span.end) {
                 child.usage.resident += share_run(frames, &child.table, &run, armed)?;
                 at = run.end;
             }
@@ -84,18 +85,18 @@ fn share_run(
     };
     let to = child.slot_or_create(frames, run.address)?;
     let distance = to.0.wrapping_sub(run.slot.0);
-    let (mut copied, mut armed_entries) = (0, 0);
+    let (mut copied, mut armed_entries) = (0u64, 0u64);
     run.for_each_present(frames, |frames, slot, mut entry| {
         if entry & armed != 0 {
             entry = entry & !WRITABLE | COW;
             frames.window.set_word(slot, entry);
-            armed_entries += 1;
+            armed_entries = armed_entries.wrapping_add(1);
         }
         frames
             .window
             .set_word(PhysAddr(slot.0.wrapping_add(distance)), entry);
         frames.share(frame_of(entry));
-        copied += 1;
+        copied = copied.wrapping_add(1);
     });
     frames.counters.cow_armed += armed_entries;
     Ok(copied)

@@ -31,12 +31,15 @@ impl PhysWindow {
     /// memory for host tests. Asking for an address behind them is undefined behaviour.
     #[cfg(not(target_os = "none"))]
     pub fn hosted(bytes: usize) -> Self {
-        let layout = core::alloc::Layout::from_size_align(bytes.max(1), PAGE_BYTES)
+        // Aligned by hand: an allocator that is asked to align clears the memory page by page.
+        let layout = core::alloc::Layout::array::<u8>(bytes + PAGE_BYTES)
             .expect("the size of guest memory fits the address space");
         // SAFETY: the layout's size is not zero.
-        let base = unsafe { alloc::alloc::alloc_zeroed(layout) };
-        assert!(!base.is_null(), "the host has memory for the test");
-        Self { base }
+        let start = unsafe { alloc::alloc::alloc_zeroed(layout) };
+        assert!(!start.is_null(), "the host has memory for the test");
+        Self {
+            base: start.wrapping_add(start.align_offset(PAGE_BYTES)),
+        }
     }
 
     fn pointer(self, address: PhysAddr) -> *mut u8 {

@@ -66,8 +66,7 @@ impl AddressSpace {
                 return Err(Errno::ENOMEM);
             }
         }
-        self.vmas.split(start);
-        self.vmas.split(end);
+        self.vmas.isolate(start, end);
         self.account(end - start, old, u64::wrapping_sub);
         self.account(end - start, new, u64::wrapping_add);
         self.vmas.change_flags(start, end, |_| new);

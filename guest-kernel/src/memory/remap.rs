@@ -98,6 +98,10 @@ impl AddressSpace {
         if old + old_len > vma.end() {
             return Err(Errno::EFAULT);
         }
+        // No offset in a file or shared object may overflow.
+        vma.offset_of(old)
+            .checked_add(new_len)
+            .ok_or(Errno::EINVAL)?;
         let more = new_len - old_len;
         if !self.may_expand(more, vma.flags()) || !may_commit(frames, more, vma.flags()) {
             return Err(Errno::ENOMEM);

@@ -185,20 +185,21 @@ impl AddressSpace {
     /// entries that may be set are ever looked at.
     pub fn destroy(mut self, frames: &mut Frames) {
         crate::arch::forget_space(self.cr3());
-        let mut vmas = core::mem::take(&mut self.vmas).into_vmas().peekable();
+        let vmas = core::mem::take(&mut self.vmas);
+        let mut spans = vmas.spans(|_| Some(())).peekable();
         let mut tables_from = None;
-        while let Some(vma) = vmas.next() {
-            let (start, end) = (vma.start(), vma.end());
-            self.drop_pages(frames, start, end);
-            vma.retire(frames);
-
-            let next = vmas.peek().map_or(LOWER_HALF_END, |vma| vma.start());
-            let from = *tables_from.get_or_insert(start);
-            if !shares_table(end - PAGE_SIZE, next) {
-                self.table.free_tables(frames, from..end, 0..next);
+        while let Some((span, ())) = spans.next() {
+            self.drop_pages(frames, span.start, span.end);
+            let next = spans.peek().map_or(LOWER_HALF_END, |(next, ())| next.start);
+            let from = *tables_from.get_or_insert(span.start);
+            if !shares_table(span.end - PAGE_SIZE, next) {
+                self.table.free_tables(frames, from..span.end, 0..next);
                 tables_from = None;
             }
         }
+        drop(spans);
+        vmas.into_vmas().for_each(|vma| vma.retire(frames));
+
         let root = frames.window.table_mut(self.table.root());
         root[DIRECT_MAP_SLOT] = 0;
         root[KERNEL_SLOT] = 0;
@@ -207,13 +208,13 @@ impl AddressSpace {
 
     /// Takes all PTEs out of a range and gives their references back.
     pub(super) fn drop_pages(&mut self, frames: &mut Frames, start: u64, end: u64) {
-        let mut dropped = 0;
+        let mut dropped = 0u64;
         let mut at = start;
         while let Some(run) = self.table.next_run(&frames.window, at, end) {
             run.for_each_present(frames, |frames, slot, entry| {
                 frames.window.set_word(slot, 0);
                 frames.release(frame_of(entry));
-                dropped += 1;
+                dropped = dropped.wrapping_add(1);
             });
             at = run.end;
         }

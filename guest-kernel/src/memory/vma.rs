@@ -114,6 +114,15 @@ impl Vma {
         self.record.offset + (address - self.record.start)
     }
 
+    /// Whether the page at `address` lies wholly behind the end of the file or shared object.
+    pub(super) fn is_behind_source(&self, address: u64) -> bool {
+        match &self.source {
+            Source::Anonymous => false,
+            Source::Image { size, .. } => self.offset_of(address) >= *size,
+            Source::Shared(pages) => self.offset_of(address) >= pages.size(),
+        }
+    }
+
     /// Writable and private: counts against RLIMIT_DATA (Linux: is_data_mapping).
     pub fn is_data(&self) -> bool {
         is_data(self.record.flags)

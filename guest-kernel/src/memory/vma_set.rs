@@ -11,6 +11,7 @@ use super::vma::{DONT_FORK, Vma};
 use crate::arch;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// VMAs in a chunk at most.
 const CHUNK: usize = 128;
@@ -50,6 +51,26 @@ impl VmaSet {
     /// All, upwards.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Vma> {
         self.chunks.iter().flatten().map(|vma| &**vma)
+    }
+
+    /// Ranges of addresses without a hole whose VMAs agree on `kind`, upwards. `None` leaves a VMA out.
+    pub(super) fn spans<K: PartialEq>(
+        &self,
+        kind: impl Fn(&Vma) -> Option<K>,
+    ) -> impl Iterator<Item = (Range<u64>, K)> {
+        let mut vmas = self
+            .iter()
+            .filter_map(move |vma| Some((vma.start()..vma.end(), kind(vma)?)))
+            .peekable();
+        core::iter::from_fn(move || {
+            let (mut span, kind) = vmas.next()?;
+            while let Some((more, _)) =
+                vmas.next_if(|(next, other)| next.start == span.end && *other == kind)
+            {
+                span.end = more.end;
+            }
+            Some((span, kind))
+        })
     }
 
     /// All, to be taken apart.
@@ -132,9 +153,25 @@ impl VmaSet {
         Some(self.remove_at(position))
     }
 
-    /// Makes `at` a boundary between VMAs, where it is inside of one.
-    pub(super) fn split(&mut self, at: u64) {
-        let position = self.position_behind(at);
+    /// Makes both ends of a range boundaries between VMAs, where they are inside of one. Returns
+    /// whether there is any VMA in the range.
+    pub(super) fn isolate(&mut self, start: u64, end: u64) -> bool {
+        let position = self.position_behind(start);
+        let Some(vma) = self.get(position).filter(|vma| vma.start() < end) else {
+            return false;
+        };
+        let (first_start, first_end) = (vma.start(), vma.end());
+        if first_start < start {
+            self.split_at(position, start);
+        }
+        if first_end != end {
+            self.split_at(self.position_behind(end), end);
+        }
+        true
+    }
+
+    /// Cuts the VMA at a position in two, if `at` is inside of it.
+    fn split_at(&mut self, position: Position, at: u64) {
         if let Some(vma) = self.get_mut(position)
             && vma.start() < at
         {
@@ -218,17 +255,16 @@ impl VmaSet {
     /// Where the first VMA stands that ends behind `address`.
     #[inline]
     fn position_behind(&self, address: u64) -> Position {
-        let is_below = |vma: &Box<Vma>| vma.end() <= address;
         let chunk = match self.chunks.len() {
             0 | 1 => 0,
             _ => self
                 .chunks
-                .partition_point(|chunk| chunk.last().is_some_and(is_below)),
+                .partition_point(|chunk| chunk.last().is_some_and(|vma| vma.end() <= address)),
         };
         let Some(vmas) = self.chunks.get(chunk) else {
             return Position { chunk, index: 0 };
         };
-        let index = vmas.partition_point(is_below);
+        let index = vmas.partition_point(|vma| vma.end() <= address);
         if index < vmas.len() {
             Position { chunk, index }
         } else {

@@ -43,6 +43,19 @@ CASE(is_adopted_by_init)
 	RESULT(wait(NULL));
 }
 
+static void print_parent(pid_t old_parent)
+{
+	char number[16];
+	(void)old_parent;
+	write(STDERR_FILENO, number, snprintf(number, sizeof number, "%d\n", getppid()));
+}
+
+/* For the test harness: how it learns what to put into FORKVM_TEST_REAPER. */
+CASE(show_reaper)
+{
+	with_orphan(print_parent);
+}
+
 static void fork_and_wait(pid_t old_parent)
 {
 	(void)old_parent;

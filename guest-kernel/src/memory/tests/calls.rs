@@ -60,6 +60,33 @@ fn mmap_refuses_what_linux_refuses() {
 }
 
 #[test]
+fn offsets_that_overflow_are_refused() {
+    let mut frames = guest(128);
+    let mut space = space(&mut frames);
+    let backing = file(&frames, (u64::MAX >> 12) - 1);
+    let request = MapRequest {
+        backing,
+        ..anonymous(Placement::Hint(0), 1, READ)
+    };
+    let start = space
+        .map(&mut frames, &request)
+        .expect("it fits, and every access is SIGBUS");
+    assert_eq!(
+        space.fault(&mut frames, start, Access::Read),
+        FaultOutcome::BeyondFile
+    );
+    assert_eq!(
+        space.remap(&mut frames, start, P, 3 * P, MREMAP_MAYMOVE, 0),
+        Err(Errno::EINVAL)
+    );
+    let request = MapRequest {
+        len: 3 * P,
+        ..request
+    };
+    assert_eq!(space.map(&mut frames, &request), Err(Errno::EOVERFLOW));
+}
+
+#[test]
 fn a_fixed_mapping_replaces_what_was_there() {
     let (mut frames, mut space) = ten_pages();
     map_at(&mut space, &mut frames, BASE + 2 * P, 3);

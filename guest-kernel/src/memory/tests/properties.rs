@@ -1,14 +1,16 @@
 //! Random histories of several processes against a plain model.
 //!
 //! The model of a process is a map from page number to protection, contents and whom it is shared
-//! with. After every step the reference count of each frame must equal the number of page-table
+//! with, and a TLB that forgets only what it is told to. After every step the reference count of each frame must equal the number of page-table
 //! entries and owners that refer to it; at the end all frames must be back.
 
 use super::*;
 use crate::errno::Errno;
+use crate::memory::space::Flush;
 use crate::memory::{Access, FaultOutcome};
 use core::cell::RefCell;
 use forkvm_abi::inspect::vma::SHARED;
+use forkvm_abi::page_table::{NO_EXECUTE, PRESENT, USER, WRITABLE};
 use linux_raw_sys::general::{MADV_DONTNEED, MREMAP_FIXED, MREMAP_MAYMOVE};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -154,10 +156,11 @@ impl Page {
     }
 }
 
-/// A process: the real space and what it should look like.
+/// A process: the real space, what it should look like, and a TLB that forgets nothing by itself.
 struct Process {
     space: AddressSpace,
     model: BTreeMap<u64, Page>,
+    tlb: BTreeMap<u64, u64>,
 }
 
 fn address(page: u64) -> u64 {
@@ -170,6 +173,40 @@ fn file_value(page: u64) -> u8 {
 }
 
 impl Process {
+    fn new(space: AddressSpace, model: BTreeMap<u64, Page>) -> Self {
+        Self {
+            space,
+            model,
+            tlb: BTreeMap::new(),
+        }
+    }
+
+    /// Flushes what the space asks for; what the TLB then still holds must be no more than the page
+    /// table allows.
+    fn enter_ring_3(&mut self, frames: &Frames) {
+        match core::mem::take(&mut self.space.pending_flush) {
+            Flush::None => {}
+            Flush::Page(address) => drop(self.tlb.remove(&address)),
+            Flush::All => self.tlb.clear(),
+        }
+        for (address, cached) in &self.tlb {
+            let entry = self.space.translate(frames, *address).unwrap_or(0);
+            let excess =
+                cached & !entry & (PRESENT | USER | WRITABLE) | entry & !cached & NO_EXECUTE;
+            assert_eq!(excess, 0, "stale rights at {address:#x}");
+            assert_eq!(
+                frame_of(*cached),
+                frame_of(entry),
+                "stale frame at {address:#x}"
+            );
+        }
+        for page in 0..PAGES + 8 {
+            if let Some(entry) = self.space.translate(frames, address(page)) {
+                self.tlb.insert(address(page), entry);
+            }
+        }
+    }
+
     fn run(&mut self, frames: &mut Frames, step: &Step) {
         match *step {
             Step::Map {
@@ -353,10 +390,7 @@ impl Process {
 fn run(history: &[(usize, Step)], fail_every: Option<u64>, fault_around: u64) {
     let mut frames = guest(512);
     frames.fault_around = fault_around;
-    let mut processes = std::vec![Process {
-        space: space(&mut frames),
-        model: BTreeMap::new()
-    }];
+    let mut processes = std::vec![Process::new(space(&mut frames), BTreeMap::new())];
     for (who, step) in history {
         if let Some(nth) = fail_every {
             frames.fail_allocation(nth);
@@ -367,10 +401,7 @@ fn run(history: &[(usize, Step)], fail_every: Option<u64>, fault_around: u64) {
             Step::Fork if count < 8 => {
                 if let Ok(child) = process.space.fork(&mut frames) {
                     let model = process.model.clone();
-                    processes.push(Process {
-                        space: child,
-                        model,
-                    });
+                    processes.push(Process::new(child, model));
                 }
             }
             Step::Exit if count > 1 => processes
@@ -380,6 +411,9 @@ fn run(history: &[(usize, Step)], fail_every: Option<u64>, fault_around: u64) {
             Step::Fork | Step::Exit => {}
             step => process.run(&mut frames, step),
         }
+        processes
+            .iter_mut()
+            .for_each(|process| process.enter_ring_3(&frames));
         let spaces: Vec<&AddressSpace> = processes.iter().map(|process| &process.space).collect();
         check_references(&frames, &spaces);
     }
@@ -395,7 +429,7 @@ fn run(history: &[(usize, Step)], fail_every: Option<u64>, fault_around: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn processes_see_their_own_memory_and_frames_are_counted(history in steps(), fault_around in prop_oneof![Just(1), Just(4)]) {
