@@ -95,7 +95,8 @@ impl Kernel {
 
         // Identity: what can fail for want of a number comes first.
         let pid = self.take_pid(request)?;
-        let mut child = Task::new(self.tasks[parent].group);
+        let fpu = self.tasks[parent].fpu.fork();
+        let mut child = Task::new(self.tasks[parent].group, fpu);
         child.record.pid = pid;
         self.inherit_identity(parent, &mut child);
 
@@ -223,7 +224,6 @@ impl Kernel {
     fn inherit_registers(&mut self, parent: TaskId, child: &mut Task, request: &CloneRequest) {
         let parent = &mut self.tasks[parent];
         crate::arch::save_segment_bases(&mut parent.record);
-        child.fpu = parent.fpu.fork();
         child.record.regs = parent.record.regs;
         child.record.vector = parent.record.vector;
         child.record.regs.rax = 0;
