@@ -81,12 +81,23 @@ struct Measured {
 impl<'a> Arguments<'a> {
     /// Not yet measured.
     pub fn new(argv: Source<'a>, envp: Source<'a>) -> Self {
-        Self { front: Vec::new(), skip: 0, argv, envp, measured: Measured::default() }
+        Self {
+            front: Vec::new(),
+            skip: 0,
+            argv,
+            envp,
+            measured: Measured::default(),
+        }
     }
 
     /// A script `name` runs through `interpreter`: argv becomes interpreter, its argument, name, and the old
     /// argv without its first string.
-    pub fn put_interpreter_in_front(&mut self, interpreter: Box<[u8]>, argument: Option<Box<[u8]>>, name: Box<[u8]>) {
+    pub fn put_interpreter_in_front(
+        &mut self,
+        interpreter: Box<[u8]>,
+        argument: Option<Box<[u8]>>,
+        name: Box<[u8]>,
+    ) {
         if self.front.is_empty() {
             self.skip = 1;
         } else {
@@ -114,9 +125,13 @@ impl<'a> Arguments<'a> {
 
 impl Kernel {
     /// First pass: counts and measures. E2BIG (one string or all together), EFAULT.
-    pub(super) fn measure_arguments(&mut self, task: TaskId, request: &mut ExecRequest<'_>) -> Result<(), Errno> {
+    pub(super) fn measure_arguments(
+        &mut self,
+        task: TaskId,
+        request: &mut ExecRequest<'_>,
+    ) -> Result<(), Errno> {
         let stack = self.group(task).limits.soft(uapi::RLIMIT_STACK);
-        let limit = (stack / 4).min(NEVER_ALLOWED).max(ALWAYS_ALLOWED);
+        let limit = (stack / 4).clamp(ALWAYS_ALLOWED, NEVER_ALLOWED);
         let mut measured = Measured::default();
         let mut left = limit;
         let arguments = &mut request.arguments;
@@ -128,7 +143,11 @@ impl Kernel {
         };
         add(&mut 0, &mut 0, request.name.len() as u64 + 1)?;
         for string in &arguments.front {
-            add(&mut measured.argc, &mut measured.argument_bytes, string.len() as u64 + 1)?;
+            add(
+                &mut measured.argc,
+                &mut measured.argument_bytes,
+                string.len() as u64 + 1,
+            )?;
         }
         let mut old = self.old_memory(task);
         old.each(arguments.argv, arguments.skip, |_, string| {
@@ -139,18 +158,38 @@ impl Kernel {
             arguments.front.push(Box::default());
             add(&mut measured.argc, &mut measured.argument_bytes, 1)?;
         }
-        old.each(arguments.envp, 0, |_, string| add(&mut measured.envc, &mut measured.environment_bytes, string.len))?;
+        old.each(arguments.envp, 0, |_, string| {
+            add(
+                &mut measured.envc,
+                &mut measured.environment_bytes,
+                string.len,
+            )
+        })?;
         arguments.measured = measured;
         Ok(())
     }
 
     /// Maps the stack: room for what execve puts there and for the program's first steps.
-    pub(super) fn map_stack(&mut self, space: &mut AddressSpace, protection: Protection, request: &ExecRequest<'_>) -> Result<(), Errno> {
+    pub(super) fn map_stack(
+        &mut self,
+        space: &mut AddressSpace,
+        protection: Protection,
+        request: &ExecRequest<'_>,
+    ) -> Result<(), Errno> {
         let used = request.arguments.string_bytes(&request.name) + request.arguments.table_bytes();
         let len = page_up(used + STACK_ROOM).ok_or(Errno::ENOMEM)?;
         let placement = Placement::FixedNoReplace(USER_END - len);
         let flags = vma::GROWS_DOWN | vma::STACK;
-        let mapped = space.map(&mut self.frames, &MapRequest { placement, len, protection, flags, backing: Backing::Anonymous });
+        let mapped = space.map(
+            &mut self.frames,
+            &MapRequest {
+                placement,
+                len,
+                protection,
+                flags,
+                backing: Backing::Anonymous,
+            },
+        );
         mapped.map(|_| ()).map_err(|_| Errno::ENOMEM)
     }
 
@@ -175,25 +214,31 @@ impl Kernel {
         self.random.fill(&mut random_bytes);
         let auxiliary = self.auxiliary_vector(task, loaded, [platform, random, name]);
         let mut old = self.old_memory(task);
-        let mut words = WordWriter { at: stack_pointer, len: 0, words: [0; CHUNK / 8] };
+        let mut words = WordWriter {
+            at: stack_pointer,
+            len: 0,
+            words: [0; CHUNK / 8],
+        };
         let mut at = strings;
-        words.push(&mut old.new(space), arguments.measured.argc)?;
+        words.push(&mut old.in_new(space), arguments.measured.argc)?;
         for string in &arguments.front {
-            let mut new = old.new(space);
+            let mut new = old.in_new(space);
             words.push(&mut new, at)?;
-            new.write_bytes(at, string).and_then(|()| new.write_bytes(at + string.len() as u64, &[0])).map_err(no_memory)?;
+            new.write_bytes(at, string)
+                .and_then(|()| new.write_bytes(at + string.len() as u64, &[0]))
+                .map_err(no_memory)?;
             at += string.len() as u64 + 1;
         }
         for (list, skip) in [(arguments.argv, arguments.skip), (arguments.envp, 0)] {
             old.each(list, skip, |old, string| {
-                words.push(&mut old.new(space), at)?;
+                words.push(&mut old.in_new(space), at)?;
                 old.copy_to(space, string, at)?;
                 at += string.len;
                 Ok(())
             })?;
-            words.push(&mut old.new(space), 0)?;
+            words.push(&mut old.in_new(space), 0)?;
         }
-        let mut new = old.new(space);
+        let mut new = old.in_new(space);
         for entry in auxiliary.as_flattened() {
             words.push(&mut new, *entry)?;
         }
@@ -205,7 +250,12 @@ impl Kernel {
     }
 
     /// getauxval(3), in Linux's order; the vDSO is absent.
-    fn auxiliary_vector(&self, task: TaskId, loaded: &Loaded, [platform, random, name]: [u64; 3]) -> [[u64; 2]; AUXILIARY] {
+    fn auxiliary_vector(
+        &self,
+        task: TaskId,
+        loaded: &Loaded,
+        [platform, random, name]: [u64; 3],
+    ) -> [[u64; 2]; AUXILIARY] {
         let credentials = &self.tasks[task].credentials;
         let entry = |kind: u32, value: u64| [u64::from(kind), value];
         [
@@ -234,7 +284,10 @@ impl Kernel {
 
     fn old_memory(&mut self, task: TaskId) -> OldMemory<'_> {
         let space = self.tasks[task].space;
-        OldMemory { space: space.map(|space| &mut self.spaces[space]), frames: &mut self.frames }
+        OldMemory {
+            space: space.map(|space| &mut self.spaces[space]),
+            frames: &mut self.frames,
+        }
     }
 }
 
@@ -262,7 +315,14 @@ impl OldMemory<'_> {
     ) -> Result<(), Errno> {
         match source {
             Source::Kernel(strings) => strings.iter().skip(skip).try_for_each(|string| {
-                visit(self, Piece { kernel: Some(string), address: 0, len: string.len() as u64 + 1 })
+                visit(
+                    self,
+                    Piece {
+                        kernel: Some(string),
+                        address: 0,
+                        len: string.len() as u64 + 1,
+                    },
+                )
             }),
             Source::User(0) => Ok(()),
             Source::User(array) => {
@@ -273,7 +333,14 @@ impl OldMemory<'_> {
                     }
                     if index >= skip as u64 {
                         let len = self.measure(address)?;
-                        visit(self, Piece { kernel: None, address, len })?;
+                        visit(
+                            self,
+                            Piece {
+                                kernel: None,
+                                address,
+                                len,
+                            },
+                        )?;
                     }
                 }
                 Ok(())
@@ -288,7 +355,7 @@ impl OldMemory<'_> {
         while len < STRING_MAX {
             let at = address.wrapping_add(len);
             // Never over a page boundary: the next page may not be there, and need not be.
-            let step = (PAGE_SIZE - at % PAGE_SIZE).min(CHUNK as u64).min(STRING_MAX - len) as usize;
+            let step = chunk_bytes((PAGE_SIZE - at % PAGE_SIZE).min(STRING_MAX - len));
             self.user()?.read_bytes(at, &mut chunk[..step])?;
             if let Some(end) = chunk[..step].iter().position(|byte| *byte == 0) {
                 return Ok(len + end as u64 + 1);
@@ -299,19 +366,29 @@ impl OldMemory<'_> {
     }
 
     /// Copies a string with its NUL to `at` in the new space.
-    fn copy_to(&mut self, space: &mut AddressSpace, string: Piece<'_>, at: u64) -> Result<(), Errno> {
+    fn copy_to(
+        &mut self,
+        space: &mut AddressSpace,
+        string: Piece<'_>,
+        at: u64,
+    ) -> Result<(), Errno> {
         if let Some(bytes) = string.kernel {
-            let mut new = self.new(space);
-            return new.write_bytes(at, bytes).and_then(|()| new.write_bytes(at + bytes.len() as u64, &[0])).map_err(no_memory);
+            let mut new = self.in_new(space);
+            return new
+                .write_bytes(at, bytes)
+                .and_then(|()| new.write_bytes(at + bytes.len() as u64, &[0]))
+                .map_err(no_memory);
         }
         let mut chunk = [0; CHUNK];
         let mut done = 0;
         while done < string.len {
-            let step = (string.len - done).min(CHUNK as u64);
-            let bytes = &mut chunk[..step as usize];
-            self.user()?.read_bytes(string.address.wrapping_add(done), bytes)?;
-            self.new(space).write_bytes(at + done, bytes).map_err(no_memory)?;
-            done += step;
+            let bytes = &mut chunk[..chunk_bytes(string.len - done)];
+            self.user()?
+                .read_bytes(string.address.wrapping_add(done), bytes)?;
+            self.in_new(space)
+                .write_bytes(at + done, bytes)
+                .map_err(no_memory)?;
+            done += bytes.len() as u64;
         }
         Ok(())
     }
@@ -319,12 +396,18 @@ impl OldMemory<'_> {
     /// The old space; EFAULT if there is none.
     fn user(&mut self) -> Result<UserMemory<'_>, Errno> {
         let space = self.space.as_deref_mut().ok_or(Errno::EFAULT)?;
-        Ok(UserMemory { space, frames: self.frames })
+        Ok(UserMemory {
+            space,
+            frames: self.frames,
+        })
     }
 
     /// The new space, as its program will see it.
-    fn new<'s>(&'s mut self, space: &'s mut AddressSpace) -> UserMemory<'s> {
-        UserMemory { space, frames: self.frames }
+    fn in_new<'s>(&'s mut self, space: &'s mut AddressSpace) -> UserMemory<'s> {
+        UserMemory {
+            space,
+            frames: self.frames,
+        }
     }
 }
 
@@ -339,7 +422,11 @@ impl WordWriter {
     fn push(&mut self, new: &mut UserMemory<'_>, word: u64) -> Result<(), Errno> {
         self.words[self.len] = word;
         self.len += 1;
-        if self.len == self.words.len() { self.flush(new) } else { Ok(()) }
+        if self.len == self.words.len() {
+            self.flush(new)
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self, new: &mut UserMemory<'_>) -> Result<(), Errno> {
@@ -349,6 +436,11 @@ impl WordWriter {
         self.len = 0;
         Ok(())
     }
+}
+
+/// As many of the bytes that are left as travel at a time.
+fn chunk_bytes(left: u64) -> usize {
+    usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK))
 }
 
 /// The new stack is mapped: a write to it fails only when no frame is left.

@@ -21,3 +21,8 @@ pub mod task;
 pub mod thread_group;
 pub mod usage;
 pub mod wait;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

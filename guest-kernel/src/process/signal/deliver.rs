@@ -29,9 +29,12 @@ impl WaitChannel {
     /// What signal(7) says about calls that wait there.
     pub const fn restart(self) -> Restart {
         match self {
-            Self::DoWait | Self::KernelClone | Self::PipeRead | Self::PipeWrite | Self::NTtyRead | Self::FutexWait => {
-                Restart::IfHandlerAllows
-            }
+            Self::DoWait
+            | Self::KernelClone
+            | Self::PipeRead
+            | Self::PipeWrite
+            | Self::NTtyRead
+            | Self::FutexWait => Restart::IfHandlerAllows,
             Self::HrtimerNanosleep
             | Self::DoSysPause
             | Self::SigSuspend
@@ -66,7 +69,9 @@ impl Kernel {
             return;
         }
         while let Some(info) = self.take_signal(task) {
-            let Some(handlers) = self.tasks[task].handlers else { return };
+            let Some(handlers) = self.tasks[task].handlers else {
+                return;
+            };
             let action = self.handlers[handlers].get(info.signal);
             match action.handler {
                 SIG_IGN => {}
@@ -95,7 +100,9 @@ impl Kernel {
 
     /// Whether the task is there, and neither stopped, asleep nor ended.
     pub fn is_runnable(&self, task: TaskId) -> bool {
-        self.tasks.get(task).is_some_and(|task| task.state() == ProcessState::Runnable)
+        self.tasks
+            .get(task)
+            .is_some_and(|task| task.state() == ProcessState::Runnable)
     }
 
     /// Takes the next signal that is not blocked, the thread's own before the process's.
@@ -114,11 +121,14 @@ impl Kernel {
     }
 
     fn fatal_signal_pending(&self, task: TaskId) -> bool {
-        let Some(handlers) = self.tasks[task].handlers else { return false };
+        let Some(handlers) = self.tasks[task].handlers else {
+            return false;
+        };
         let signals = &self.tasks[task].signals;
         let open = (signals.pending.set() | self.group(task).pending.set()) & !signals.mask;
         (1..=super::set::SIGNALS).any(|signal| {
-            open & only(signal) != 0 && (signal == uapi::SIGKILL || self.handlers[handlers].kills(signal))
+            open & only(signal) != 0
+                && (signal == uapi::SIGKILL || self.handlers[handlers].kills(signal))
         })
     }
 
@@ -128,22 +138,41 @@ impl Kernel {
     }
 
     /// Sends the task into its handler. If its stack cannot take the frame, it dies of SIGSEGV.
-    fn run_handler(&mut self, task: TaskId, info: SignalInfo, action: Action, interrupted: Option<WaitChannel>) {
+    fn run_handler(
+        &mut self,
+        task: TaskId,
+        info: SignalInfo,
+        action: Action,
+        interrupted: Option<WaitChannel>,
+    ) {
         if let Some(channel) = interrupted {
             self.finish_interrupted(task, channel, action);
         }
         let mask = self.tasks[task].signals.mask;
         let to_restore = self.tasks[task].signals.saved_mask.take().unwrap_or(mask);
-        if self.push_signal_frame(task, info, action, to_restore).is_err() {
+        if self
+            .push_signal_frame(task, info, action, to_restore)
+            .is_err()
+        {
             self.exit_process(task, killed_by(uapi::SIGSEGV));
             return;
         }
         if action.has(uapi::SA_RESETHAND)
             && let Some(handlers) = self.tasks[task].handlers
         {
-            self.handlers[handlers].set(info.signal, Action { handler: SIG_DFL, ..action });
+            self.handlers[handlers].set(
+                info.signal,
+                Action {
+                    handler: SIG_DFL,
+                    ..action
+                },
+            );
         }
-        let own = if action.has(uapi::SA_NODEFER) { 0 } else { only(info.signal) };
+        let own = if action.has(uapi::SA_NODEFER) {
+            0
+        } else {
+            only(info.signal)
+        };
         self.set_signal_mask(task, mask | action.mask | own);
     }
 
