@@ -23,7 +23,10 @@ struct Job {
 fn main() {
     let output = output_folder();
     fs::create_dir_all(&output).expect("target/test-programs can be made");
-    println!("cargo::rustc-env=FORKVM_TEST_PROGRAMS_BUILT={}", output.display());
+    println!(
+        "cargo::rustc-env=FORKVM_TEST_PROGRAMS_BUILT={}",
+        output.display()
+    );
     println!("cargo::rerun-if-changed=programs");
     println!("cargo::rerun-if-changed={}", output.display());
     println!("cargo::rerun-if-changed=build.rs");
@@ -36,11 +39,16 @@ fn main() {
             .chunks_mut(half)
             .map(|share| scope.spawn(|| share.iter_mut().filter_map(compile).collect::<Vec<_>>()))
             .collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("no panic in a compile thread")).collect()
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().expect("no panic in a compile thread"))
+            .collect()
     });
     if !failures.is_empty() {
         eprintln!("{}", failures.join("\n"));
-        eprintln!("The test programs need gcc and a static C library (Debian: gcc libc6-dev): scripts/setup test");
+        eprintln!(
+            "The test programs need gcc and a static C library (Debian: gcc libc6-dev): scripts/setup test"
+        );
         std::process::exit(1);
     }
 }
@@ -48,13 +56,19 @@ fn main() {
 /// `target/test-programs`; OUT_DIR is `target/PROFILE/build/PACKAGE-HASH/out`.
 fn output_folder() -> PathBuf {
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    out_dir.ancestors().nth(4).expect("OUT_DIR lies in the target folder").join("test-programs")
+    out_dir
+        .ancestors()
+        .nth(4)
+        .expect("OUT_DIR lies in the target folder")
+        .join("test-programs")
 }
 
 fn jobs(output: &Path) -> Vec<Job> {
     let musl = Command::new("musl-gcc").arg("--version").output().is_ok();
     if !musl {
-        println!("cargo::warning=musl-gcc is not installed: the tests with musl programs will say that they are skipped");
+        println!(
+            "cargo::warning=musl-gcc is not installed: the tests with musl programs will say that they are skipped"
+        );
     }
     let mut jobs = Vec::new();
     for source in sources("programs/c", "c") {
@@ -62,7 +76,11 @@ fn jobs(output: &Path) -> Vec<Job> {
         let mut c = |compiler: &str, flags: &[&str], suffix: &str| {
             let mut command = Command::new(compiler);
             command.args(C_FLAGS).args(flags).arg(&source).arg("-o");
-            jobs.push(Job { source: source.clone(), output: output.join(format!("{name}{suffix}")), command });
+            jobs.push(Job {
+                source: source.clone(),
+                output: output.join(format!("{name}{suffix}")),
+                command,
+            });
         };
         c("gcc", &["-static"], "");
         c("gcc", &["-static-pie", "-fPIE"], "-pie");
@@ -72,13 +90,27 @@ fn jobs(output: &Path) -> Vec<Job> {
     }
     for source in sources("programs/asm", "S") {
         let mut command = Command::new("gcc");
-        command.args(["-nostdlib", "-static"]).arg(&source).arg("-o");
-        jobs.push(Job { output: output.join(format!("asm-{}", name_of(&source))), source, command });
+        command
+            .args(["-nostdlib", "-static"])
+            .arg(&source)
+            .arg("-o");
+        jobs.push(Job {
+            output: output.join(format!("asm-{}", name_of(&source))),
+            source,
+            command,
+        });
     }
     for source in sources("programs/rust", "rs") {
         let mut command = Command::new(env::var_os("RUSTC").expect("cargo sets RUSTC"));
-        command.args(["--edition=2024", "-O", "-Ctarget-feature=+crt-static"]).arg(&source).arg("-o");
-        jobs.push(Job { output: output.join(format!("rust-{}", name_of(&source))), source, command });
+        command
+            .args(["--edition=2024", "-O", "-Ctarget-feature=+crt-static"])
+            .arg(&source)
+            .arg("-o");
+        jobs.push(Job {
+            output: output.join(format!("rust-{}", name_of(&source))),
+            source,
+            command,
+        });
     }
     jobs
 }
@@ -94,14 +126,27 @@ fn sources(folder: &str, extension: &str) -> Vec<PathBuf> {
 }
 
 fn name_of(source: &Path) -> String {
-    source.file_stem().expect("a source file has a name").to_string_lossy().into_owned()
+    source
+        .file_stem()
+        .expect("a source file has a name")
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Whether the executable is newer than its source and what all sources share.
 fn is_current(job: &Job) -> bool {
-    let changed = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let changed = |path: &Path| {
+        fs::metadata(path)
+            .and_then(|metadata| metadata.modified())
+            .ok()
+    };
     let shared = [Path::new("programs/c/case.h"), Path::new("build.rs")];
-    let newest = shared.into_iter().map(changed).chain([changed(&job.source)]).max().flatten();
+    let newest = shared
+        .into_iter()
+        .map(changed)
+        .chain([changed(&job.source)])
+        .max()
+        .flatten();
     changed(&job.output).is_some_and(|built| Some(built) > newest)
 }
 
@@ -110,7 +155,13 @@ fn compile(job: &mut Job) -> Option<String> {
     let command = job.command.arg(&job.output);
     match command.output() {
         Ok(done) if done.status.success() => None,
-        Ok(done) => Some(format!("{command:?} failed:\n{}", String::from_utf8_lossy(&done.stderr))),
-        Err(error) => Some(format!("{:?} cannot be run: {error}", command.get_program())),
+        Ok(done) => Some(format!(
+            "{command:?} failed:\n{}",
+            String::from_utf8_lossy(&done.stderr)
+        )),
+        Err(error) => Some(format!(
+            "{:?} cannot be run: {error}",
+            command.get_program()
+        )),
     }
 }

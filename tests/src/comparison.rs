@@ -27,7 +27,10 @@ impl Comparison {
     pub fn of_path(path: impl Into<PathBuf>, arguments: &[&str]) -> Self {
         Self {
             program: path.into(),
-            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            arguments: arguments
+                .iter()
+                .map(|&argument| argument.to_owned())
+                .collect(),
             environment: Vec::new(),
             input: Vec::new(),
             memory: "64M",
@@ -72,16 +75,29 @@ impl Comparison {
     }
 
     fn natively(&self) -> Finished {
-        let mut environment: Vec<(&str, &str)> =
-            self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        if self.program.file_name().is_some_and(|name| name.to_string_lossy().starts_with("orphan")) {
+        let mut environment: Vec<(&str, &str)> = self
+            .environment
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        if self
+            .program
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("orphan"))
+        {
             environment.push(("FORKVM_TEST_REAPER", reaper()));
         }
         run_natively(&self.program, &self.arguments, &environment, &self.input)
     }
 
     fn under(&self, vm: Vm) -> Finished {
-        let environment = self.environment.iter().flat_map(|(name, value)| ["-e".to_owned(), format!("{name}={value}")]);
-        vm.options(["-m", self.memory]).options(environment).input(&self.input).run(&self.program, &self.arguments)
+        let environment = self
+            .environment
+            .iter()
+            .flat_map(|(name, value)| ["-e".to_owned(), format!("{name}={value}")]);
+        vm.options(["-m", self.memory])
+            .options(environment)
+            .input(&self.input)
+            .run(&self.program, &self.arguments)
     }
 }

@@ -136,8 +136,14 @@ impl TemporaryFile {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("forkvm-test-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
-        let mut file = OpenOptions::new().create_new(true).write(true).mode(mode).open(&path).expect("a temporary file");
-        file.write_all(contents).expect("the temporary directory has room");
+        let mut file = OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(mode)
+            .open(&path)
+            .expect("a temporary file");
+        file.write_all(contents)
+            .expect("the temporary directory has room");
         Self(path)
     }
 

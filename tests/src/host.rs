@@ -38,8 +38,9 @@ pub fn kind() -> HostKind {
     static KIND: OnceLock<HostKind> = OnceLock::new();
     *KIND.get_or_init(|| {
         let doctor = run_forkvm(&["doctor", "--json"]);
-        let findings: Value = serde_json::from_slice(&doctor.stdout)
-            .unwrap_or_else(|error| panic!("forkvm doctor --json printed no JSON ({error}):\n{doctor}"));
+        let findings: Value = serde_json::from_slice(&doctor.stdout).unwrap_or_else(|error| {
+            panic!("forkvm doctor --json printed no JSON ({error}):\n{doctor}")
+        });
         match findings["host"].as_str() {
             Some("hardware") => HostKind::Hardware,
             Some("software-assisted") => HostKind::SoftwareAssisted,

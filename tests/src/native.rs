@@ -16,7 +16,11 @@ pub fn run_natively<T: AsRef<OsStr>>(
     input: &[u8],
 ) -> Finished {
     let mut command = Command::new(program);
-    command.args(arguments).env_clear().env("PATH", "/bin").envs(environment.iter().copied());
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", "/bin")
+        .envs(environment.iter().copied());
     // SAFETY: `like_the_guest` only makes system calls, as is required between fork and exec.
     unsafe { command.pre_exec(like_the_guest) };
     run(&mut command, input)
@@ -24,9 +28,16 @@ pub fn run_natively<T: AsRef<OsStr>>(
 
 /// What forkvm gives its first program: the usual limits, no core dumps, no descriptors beyond the first three.
 fn like_the_guest() -> io::Result<()> {
-    let limits = [(libc::RLIMIT_STACK, 8 << 20), (libc::RLIMIT_NOFILE, 1024), (libc::RLIMIT_CORE, 0)];
+    let limits = [
+        (libc::RLIMIT_STACK, 8 << 20),
+        (libc::RLIMIT_NOFILE, 1024),
+        (libc::RLIMIT_CORE, 0),
+    ];
     for (resource, soft) in limits {
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
         // SAFETY: both calls get a pointer to one rlimit.
         unsafe {
             libc::getrlimit(resource, &raw mut limit);
@@ -37,7 +48,12 @@ fn like_the_guest() -> io::Result<()> {
     // SAFETY: plain numbers. Close-on-exec instead of closing: the standard library's own pipe must survive till then.
     unsafe {
         libc::umask(0o022);
-        libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        libc::syscall(
+            libc::SYS_close_range,
+            3,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        );
     }
     Ok(())
 }

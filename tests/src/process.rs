@@ -33,7 +33,13 @@ impl Finished {
 
 impl fmt::Display for Finished {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "exit status {}\n--- stdout\n{}--- stderr\n{}", self.status, Shown(&self.stdout), Shown(&self.stderr))
+        write!(
+            out,
+            "exit status {}\n--- stdout\n{}--- stderr\n{}",
+            self.status,
+            Shown(&self.stdout),
+            Shown(&self.stderr)
+        )
     }
 }
 
@@ -54,20 +60,32 @@ impl fmt::Display for Shown<'_> {
         if !text.is_empty() && !text.ends_with('\n') {
             out.write_str("\n")?;
         }
-        if self.0.len() > MOST { writeln!(out, "[{} bytes in all]", self.0.len()) } else { Ok(()) }
+        if self.0.len() > MOST {
+            writeln!(out, "[{} bytes in all]", self.0.len())
+        } else {
+            Ok(())
+        }
     }
 }
 
 /// How long a run may take: `FORKVM_TEST_TIMEOUT` seconds, for slow machines; a minute otherwise.
 pub(crate) fn patience() -> Duration {
-    let seconds = std::env::var("FORKVM_TEST_TIMEOUT").ok().and_then(|text| text.parse().ok());
+    let seconds = std::env::var("FORKVM_TEST_TIMEOUT")
+        .ok()
+        .and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(60))
 }
 
 /// Runs the command with this input. Kills it, with its process group, and panics if it does not end.
 pub(crate) fn run(command: &mut Command, input: &[u8]) -> Finished {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}"));
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    let mut child = command
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}"));
     let (finished, in_time) = thread::scope(|scope| {
         let stdin = child.stdin.take();
         scope.spawn(move || {
@@ -86,7 +104,11 @@ pub(crate) fn run(command: &mut Command, input: &[u8]) -> Finished {
         };
         (finished, in_time)
     });
-    assert!(in_time, "{command:?} did not end within {:?} and was killed; until then:\n{finished}", patience());
+    assert!(
+        in_time,
+        "{command:?} did not end within {:?} and was killed; until then:\n{finished}",
+        patience()
+    );
     finished
 }
 
@@ -112,5 +134,11 @@ fn wait_with_patience(child: &mut Child) -> (i32, bool) {
     let status = child.wait().expect("a child can be waited for");
     drop(ended);
     let in_time = watchdog.join().expect("the watchdog does not panic");
-    (status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(-1), in_time)
+    (
+        status
+            .code()
+            .or(status.signal().map(|signal| 128 + signal))
+            .unwrap_or(-1),
+        in_time,
+    )
 }

@@ -5,13 +5,20 @@ use std::path::{Path, PathBuf};
 
 /// The folder: `FORKVM_TEST_PROGRAMS`, or where `build.rs` put them.
 pub fn folder() -> PathBuf {
-    env::var_os("FORKVM_TEST_PROGRAMS").map_or_else(|| PathBuf::from(env!("FORKVM_TEST_PROGRAMS_BUILT")), PathBuf::from)
+    env::var_os("FORKVM_TEST_PROGRAMS").map_or_else(
+        || PathBuf::from(env!("FORKVM_TEST_PROGRAMS_BUILT")),
+        PathBuf::from,
+    )
 }
 
 /// A program by name: `fork` (C), `fork-pie`, `fork-musl`, `asm-fork`, `rust-std`.
 pub fn program(name: &str) -> PathBuf {
     let path = folder().join(name);
-    assert!(path.exists(), "there is no test program {}; cargo test builds them", path.display());
+    assert!(
+        path.exists(),
+        "there is no test program {}; cargo test builds them",
+        path.display()
+    );
     path
 }
 

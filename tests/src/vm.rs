@@ -14,7 +14,11 @@ pub fn forkvm() -> PathBuf {
         programs.with_file_name("release/forkvm")
     };
     let path = env::var_os("FORKVM_BIN").map_or_else(built, PathBuf::from);
-    assert!(path.exists(), "there is no {}; build it first: cargo build --release", path.display());
+    assert!(
+        path.exists(),
+        "there is no {}; build it first: cargo build --release",
+        path.display()
+    );
     path
 }
 
@@ -31,7 +35,12 @@ pub struct Vm {
 impl Vm {
     /// With forkvm's own defaults.
     pub fn new(platform: Platform) -> Self {
-        Self { platform, options: Vec::new(), input: Vec::new(), merged: false }
+        Self {
+            platform,
+            options: Vec::new(),
+            input: Vec::new(),
+            merged: false,
+        }
     }
 
     /// Adds options of `forkvm run`.
@@ -57,7 +66,11 @@ impl Vm {
 
     /// Runs a program to its end.
     pub fn run<T: AsRef<OsStr>>(&self, program: impl AsRef<OsStr>, arguments: &[T]) -> Finished {
-        let mut command = if self.merged { self.through_a_shell() } else { Command::new(forkvm()) };
+        let mut command = if self.merged {
+            self.through_a_shell()
+        } else {
+            Command::new(forkvm())
+        };
         command.args(self.words(program.as_ref()));
         command.args(arguments);
         run(&mut command, &self.input)
@@ -71,7 +84,9 @@ impl Vm {
     }
 
     fn words(&self, program: &OsStr) -> Vec<OsString> {
-        let mut words: Vec<OsString> = ["run", "--platform", self.platform.name()].map(Into::into).to_vec();
+        let mut words: Vec<OsString> = ["run", "--platform", self.platform.name()]
+            .map(Into::into)
+            .to_vec();
         words.extend_from_slice(&self.options);
         words.extend(["--".into(), program.to_owned()]);
         words

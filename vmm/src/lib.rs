@@ -28,6 +28,7 @@ pub mod page_tables;
 pub mod program;
 pub mod report;
 pub mod run;
+mod say;
 pub mod signals;
 pub mod stats;
 pub mod symbols;

@@ -150,7 +150,7 @@ impl GuestRam {
             .map_err(|_| OutsideRam { gpa, len })
     }
 
-    /// Backs RAM that the guest is about to use; see [`make_resident`].
+    /// Backs RAM that the guest is about to use with pages at once.
     pub fn make_resident(&self, span: Span) -> Result<(), OutsideRam> {
         let address = self.host_address(span.start, span.len)?;
         // SAFETY: (1) the span is RAM, all of which is a private mapping of ours.

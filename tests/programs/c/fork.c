@@ -248,7 +248,7 @@ CASE(chain_of_100_generations)
 	_exit(depth);
 }
 
-CASE(two_hundred_children_at_once)
+static void two_hundred_children(void)
 {
 	enum { CHILDREN = 200 };
 	static pid_t children[CHILDREN];
@@ -277,6 +277,18 @@ CASE(two_hundred_children_at_once)
 	}
 	SHOW(right);
 	RESULT(wait(NULL));
+	close(start[0]), close(start[1]), close(ready[0]), close(ready[1]);
+}
+
+CASE(two_hundred_children_at_once)
+{
+	two_hundred_children();
+}
+
+CASE(two_hundred_children_five_times)
+{
+	for (int i = 0; i < 5; i++)
+		two_hundred_children();
 }
 
 CASE(two_thousand_children_one_after_another)

@@ -1,6 +1,5 @@
 /* x87, SSE, AVX and AVX-512 state: each process has its own, whoever else computes in between. */
 #include "case.h"
-#include <cpuid.h>
 
 /* Each block loads registers from `in`, stays in user code for `ticks` of the TSC, and stores them to `out`. */
 #define SPIN                                                                                 \
@@ -48,29 +47,19 @@ static void hold_zmm(const void *in, void *out, unsigned long ticks)
 			 :: "r"(in), "r"(out), "r"(ticks) : "rax", "rcx", "rdx", "memory", XMM_CLOBBERS);
 }
 
-static unsigned long enabled_state(void)
+static void use_avx(void) { __asm__ volatile("vpxor %%ymm0, %%ymm0, %%ymm0\n vzeroupper" ::: "xmm0"); }
+static void use_avx512(void) { __asm__ volatile("vpxorq %%zmm0, %%zmm0, %%zmm0\n vzeroupper" ::: "xmm0"); }
+
+/* Whether the instructions work here, which says more than what CPUID reports. */
+static int works(void (*use)(void))
 {
-	unsigned a, b, c, d;
-	__cpuid(1, a, b, c, d);
-	if (!(c >> 27 & 1))
-		return 3;
-	__asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
-	return a;
+	int status;
+	MUST(waitpid(CHILD(use()), &status, 0));
+	return status == 0;
 }
 
-static int has_avx(void)
-{
-	unsigned a, b, c, d;
-	__cpuid(1, a, b, c, d);
-	return (c >> 28 & 1) && (enabled_state() & 6) == 6;
-}
-
-static int has_avx512(void)
-{
-	unsigned a, b, c, d;
-	__cpuid_count(7, 0, a, b, c, d);
-	return (b >> 16 & 1) && (enabled_state() & 0xe6) == 0xe6;
-}
+static int has_avx(void) { return works(use_avx); }
+static int has_avx512(void) { return works(use_avx512); }
 
 typedef void hold(const void *in, void *out, unsigned long ticks);
 
@@ -130,12 +119,12 @@ CASE(avx512_survives_preemption)
 CASE(all_kinds_at_once)
 {
 	pid_t children[6];
-	int count = 0;
+	int count = 0, avx = has_avx(), avx512 = has_avx512();
 	for (int i = 0; i < 2; i++) {
 		children[count++] = CHILD(_exit(check(hold_x87, 64, i + 1, 10, 4000000)));
 		children[count++] = CHILD(_exit(check(hold_xmm, 256, i + 3, 10, 4000000)));
-		children[count++] = CHILD(_exit(has_avx512() ? check(hold_zmm, 2048, i + 5, 10, 4000000) :
-						has_avx()    ? check(hold_ymm, 512, i + 5, 10, 4000000) :
+		children[count++] = CHILD(_exit(avx512 ? check(hold_zmm, 2048, i + 5, 10, 4000000) :
+						avx    ? check(hold_ymm, 512, i + 5, 10, 4000000) :
 							       0));
 	}
 	for (int i = 0; i < count; i++)
@@ -170,15 +159,16 @@ CASE(system_calls_leave_registers_alone)
 }
 
 static volatile double handled;
+static int avx, avx512;
 
 static void compute(int signal)
 {
 	unsigned char in[4096] = { 1 }, out[4096];
 	hold_xmm(in, out, 10);
 	hold_x87(in, out, 10);
-	if (has_avx())
+	if (avx)
 		hold_ymm(in, out, 10);
-	if (has_avx512())
+	if (avx512)
 		hold_zmm(in, out, 10);
 	handled += signal / 3.0;
 }
@@ -186,6 +176,8 @@ static void compute(int signal)
 CASE(handlers_have_registers_of_their_own)
 {
 	unsigned char in[16] = "sixteen bytes..", out[16];
+	avx = has_avx();
+	avx512 = has_avx512();
 	signal(SIGUSR1, compute);
 	long pid = getpid(), result;
 	__asm__ volatile("movdqu %2, %%xmm13\n syscall\n movdqu %%xmm13, %1\n"

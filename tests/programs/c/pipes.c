@@ -211,9 +211,9 @@ CASE(pipeline_of_three)
 		say("%d numbers, sum %d\n", count, sum);
 	});
 	close(first[0]), close(first[1]), close(second[0]), close(second[1]);
-	reap("producer", producer);
-	reap("filter", filter);
 	reap("consumer", consumer);
+	reap("filter", filter);
+	reap("producer", producer);
 }
 
 CASE(ring_of_processes)
