@@ -4,6 +4,9 @@
 //! processes and freed by the last one. Freeing them needs the rest of the kernel (frames
 //! go back, pipe readers wake up), so the count is explicit: [`Arena::release`] hands
 //! the object back to the caller that dropped the last reference.
+//!
+//! Slots come in chunks of a fixed number, so that an arena grows by a bounded allocation however
+//! many objects it holds: the kernel heap cannot be asked for more than its headroom at once.
 
 use alloc::vec::Vec;
 use core::marker::PhantomData;
@@ -49,10 +52,13 @@ enum Slot<T> {
     Free { next: Option<u32> },
 }
 
+/// Slots of a chunk.
+const CHUNK: usize = 32;
+
 /// Objects of one type with reference counts.
 #[derive(Debug)]
 pub struct Arena<T> {
-    slots: Vec<Slot<T>>,
+    chunks: Vec<Vec<Slot<T>>>,
     free: Option<u32>,
     used: usize,
 }
@@ -66,7 +72,7 @@ impl<T> Default for Arena<T> {
 impl<T> Arena<T> {
     /// An empty arena.
     pub const fn new() -> Self {
-        Self { slots: Vec::new(), free: None, used: 0 }
+        Self { chunks: Vec::new(), free: None, used: 0 }
     }
 
     /// Takes an object in; its count is 1.
@@ -74,23 +80,39 @@ impl<T> Arena<T> {
         let used = Slot::Used { references: 1, object };
         let slot = match self.free {
             Some(slot) => {
-                let Slot::Free { next } = self.slots[slot as usize] else { unreachable!("free list holds a used slot") };
+                let place = self.slot_mut(slot);
+                let Slot::Free { next } = *place else { unreachable!("free list holds a used slot") };
+                *place = used;
                 self.free = next;
-                self.slots[slot as usize] = used;
                 slot
             }
-            None => {
-                self.slots.push(used);
-                u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 objects")
-            }
+            None => self.append(used),
         };
         self.used += 1;
         Id { slot, kind: PhantomData }
     }
 
+    fn append(&mut self, used: Slot<T>) -> u32 {
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let before = (self.chunks.len() - 1) * CHUNK;
+        let chunk = self.chunks.last_mut().expect("there is one now");
+        chunk.push(used);
+        u32::try_from(before + chunk.len() - 1).expect("fewer than 2^32 objects")
+    }
+
+    fn slot(&self, slot: u32) -> &Slot<T> {
+        &self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+    }
+
+    fn slot_mut(&mut self, slot: u32) -> &mut Slot<T> {
+        &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+    }
+
     /// One more owner.
     pub fn share(&mut self, id: Id<T>) -> Id<T> {
-        let Slot::Used { references, .. } = &mut self.slots[id.index()] else { panic!("shared object {id:?} is gone") };
+        let Slot::Used { references, .. } = self.slot_mut(id.slot) else { panic!("shared object {id:?} is gone") };
         *references += 1;
         id
     }
@@ -98,13 +120,14 @@ impl<T> Arena<T> {
     /// One owner less; the object itself if that was the last.
     #[must_use = "the last owner has to take the object apart"]
     pub fn release(&mut self, id: Id<T>) -> Option<T> {
-        let Slot::Used { references, .. } = &mut self.slots[id.index()] else { panic!("released object {id:?} is gone") };
+        let Slot::Used { references, .. } = self.slot_mut(id.slot) else { panic!("released object {id:?} is gone") };
         *references -= 1;
         if *references > 0 {
             return None;
         }
         self.used -= 1;
-        let old = core::mem::replace(&mut self.slots[id.index()], Slot::Free { next: self.free });
+        let next = self.free;
+        let old = core::mem::replace(self.slot_mut(id.slot), Slot::Free { next });
         self.free = Some(id.slot);
         match old {
             Slot::Used { object, .. } => Some(object),
@@ -114,7 +137,7 @@ impl<T> Arena<T> {
 
     /// Number of owners.
     pub fn references(&self, id: Id<T>) -> u32 {
-        match &self.slots[id.index()] {
+        match self.slot(id.slot) {
             Slot::Used { references, .. } => *references,
             Slot::Free { .. } => 0,
         }
@@ -132,7 +155,7 @@ impl<T> Arena<T> {
 
     /// All living objects.
     pub fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
-        (0u32..).zip(&self.slots).filter_map(|(slot, entry)| match entry {
+        (0u32..).zip(self.chunks.iter().flatten()).filter_map(|(slot, entry)| match entry {
             Slot::Used { object, .. } => Some((Id { slot, kind: PhantomData }, object)),
             Slot::Free { .. } => None,
         })
@@ -143,7 +166,7 @@ impl<T> core::ops::Index<Id<T>> for Arena<T> {
     type Output = T;
 
     fn index(&self, id: Id<T>) -> &T {
-        match &self.slots[id.index()] {
+        match self.slot(id.slot) {
             Slot::Used { object, .. } => object,
             Slot::Free { .. } => panic!("object {id:?} is gone"),
         }
@@ -152,7 +175,7 @@ impl<T> core::ops::Index<Id<T>> for Arena<T> {
 
 impl<T> core::ops::IndexMut<Id<T>> for Arena<T> {
     fn index_mut(&mut self, id: Id<T>) -> &mut T {
-        match &mut self.slots[id.index()] {
+        match self.slot_mut(id.slot) {
             Slot::Used { object, .. } => object,
             Slot::Free { .. } => panic!("object {id:?} is gone"),
         }
@@ -171,6 +194,14 @@ mod tests {
         assert_eq!(arena.release(id), None);
         assert_eq!(arena.release(id), Some("pipe"));
         assert!(arena.is_empty());
+    }
+
+    #[test]
+    fn many_objects_keep_their_places() {
+        let mut arena = Arena::new();
+        let ids: Vec<_> = (0..1000).map(|number| arena.insert(number)).collect();
+        assert!(ids.iter().enumerate().all(|(number, id)| id.index() == number && arena[*id] == number));
+        assert_eq!(arena.iter().map(|(_, object)| *object).sum::<usize>(), 499_500);
     }
 
     #[test]

@@ -4,13 +4,13 @@ use linux_raw_sys::errno as raw;
 
 /// An error that a system call returns to the program, as a positive number.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Errno(u16);
+pub struct Errno(u32);
 
 macro_rules! errnos {
     ($($name:ident)*) => {
         #[allow(missing_docs)]
         impl Errno {
-            $(pub const $name: Self = Self(raw::$name as u16);)*
+            $(pub const $name: Self = Self(raw::$name);)*
 
             /// The symbolic name, for logs.
             pub fn name(self) -> &'static str {

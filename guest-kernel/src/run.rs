@@ -59,8 +59,8 @@ impl Kernel {
                 }
                 self.arm_timer(slice_end);
             }
-            if self.fs.console_pending() > 0 {
-                self.arm_console_timer();
+            if let Some(deadline) = self.console_deadline() {
+                self.arm_timer(deadline);
             }
             let trap = self.enter(task, &mut since);
             self.handle(task, trap);
@@ -221,14 +221,14 @@ impl Kernel {
         arch::arm_timer(at.saturating_sub(self.clock.monotonic()));
     }
 
-    fn arm_console_timer(&mut self) {
-        if let Some(since) = self.fs.console_pending_since() {
-            self.arm_timer(since + CONSOLE_DELAY);
-        }
+    /// When buffered console output is to go to the VMM at the latest, monotonic nanoseconds.
+    fn console_deadline(&self) -> Option<u64> {
+        let since = self.fs.console_pending_since()?;
+        Some(self.clock.nanoseconds(since) + CONSOLE_DELAY)
     }
 
     fn flush_console_if_due(&mut self, now: u64) {
-        if self.fs.console_pending_since().is_some_and(|since| since + CONSOLE_DELAY <= now) {
+        if self.console_deadline().is_some_and(|deadline| deadline <= now) {
             self.fs.flush_console();
         }
     }

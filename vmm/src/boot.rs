@@ -24,6 +24,8 @@ use zerocopy::{FromZeros, IntoBytes};
 const LAPIC_KHZ: u64 = 1_000_000;
 /// AT_HWCAP2's bit for FSGSBASE (arch/x86/include/uapi/asm/hwcap2.h).
 const HWCAP2_FSGSBASE: u64 = 1 << 1;
+/// What a small program and the kernel use of the first free RAM.
+const FIRST_FRAMES: u64 = 512 << 10;
 /// Guest RAM that stands behind each process a guest may have.
 const MEMORY_PER_PROCESS: u64 = 64 << 10;
 
@@ -101,6 +103,11 @@ pub fn prepare(
     (info.image, info.image_index, info.image_names, info.strings) =
         (contents, image_index, image_names, strings);
     ram.write(BOOT_INFO_GPA, &info)?;
+    let len = FIRST_FRAMES.min(ram.low.end() - info.free_start);
+    ram.make_resident(Span {
+        start: info.free_start,
+        len,
+    })?;
     Ok(())
 }
 

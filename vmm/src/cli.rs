@@ -5,10 +5,12 @@
 
 use crate::config::{DEFAULT_MEMORY, parse_memory, parse_seconds};
 use crate::{doctor, run};
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use forkvm_abi::boot::PlatformChoice;
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 /// forkvm itself failed: no KVM, a bad option, a guest kernel panic.
@@ -51,7 +53,7 @@ pub struct RunArgs {
     #[arg(short, long, value_name = "SIZE", default_value = "64M", value_parser = parse_memory)]
     pub memory: u64,
     /// Set NAME in the program's environment; without a value, copy the host's
-    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = OsStringValueParser::new().try_map(variable))]
     pub env: Vec<OsString>,
     /// End the VM after this time with status 124
     #[arg(long, value_name = "SECS", value_parser = parse_seconds)]
@@ -123,6 +125,15 @@ impl From<Platform> for PlatformChoice {
             Platform::Ring0 => Self::Ring0,
             Platform::Monitor => Self::Monitor,
         }
+    }
+}
+
+/// A variable has a name.
+fn variable(word: OsString) -> Result<OsString, &'static str> {
+    if word.is_empty() || word.as_bytes().starts_with(b"=") {
+        Err("a variable needs a name: NAME=VALUE")
+    } else {
+        Ok(word)
     }
 }
 
@@ -226,6 +237,7 @@ mod tests {
         assert_eq!(status("forkvm run --no-such-option a"), FAILED);
         assert_eq!(status("forkvm run -m 1M a"), FAILED);
         assert_eq!(status("forkvm run --timeout 0 a"), FAILED);
+        assert_eq!(status("forkvm run -e =x a"), FAILED);
         assert_eq!(status("forkvm doctor --no-such-option"), USAGE);
         assert_eq!(status("forkvm"), USAGE);
         assert_eq!(status("forkvm --version"), 0);

@@ -141,3 +141,118 @@ fn one_cpu_level(entry: &kvm_cpuid_entry2) -> kvm_cpuid_entry2 {
         ..*entry
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(function: u32, index: u32, [eax, ebx, ecx, edx]: [u32; 4]) -> kvm_cpuid_entry2 {
+        kvm_cpuid_entry2 {
+            function,
+            index,
+            eax,
+            ebx,
+            ecx,
+            edx,
+            ..Default::default()
+        }
+    }
+
+    fn table(entries: &[kvm_cpuid_entry2]) -> CpuId {
+        CpuId::from_entries(entries).unwrap()
+    }
+
+    /// An AVX-512 machine with AMX (bits 17, 18) and PKRU (bit 9).
+    fn rich() -> Vec<kvm_cpuid_entry2> {
+        vec![
+            entry(1, 0, [0, 0x0a10_0800, 1 << 26, 0x1f8b_fbff]),
+            entry(7, 0, [0, 1 | 1 << 7 | 1 << 20, 1 << 2, 0]),
+            entry(0xb, 0, [1, 2, 0x100, 7]),
+            entry(0xd, 0, [0x6_02e7, 0, 0, 0]),
+            entry(0xd, 1, [1, 0, 0, 0]),
+            entry(0xd, 2, [256, 576, 0, 0]),
+            entry(0xd, 5, [64, 1088, 0, 0]),
+            entry(0xd, 6, [512, 1152, 0, 0]),
+            entry(0xd, 7, [1024, 1664, 0, 0]),
+            entry(0xd, 18, [8192, 2816, 0, 0]),
+            entry(0x8000_0007, 0, [0, 0, 0, 1 << 8]),
+        ]
+    }
+
+    #[test]
+    fn a_rich_table_gives_all_but_amx() {
+        let features = Features::of(&table(&rich()));
+        let all = feature::FSGSBASE
+            | feature::XSAVE
+            | feature::XSAVEOPT
+            | feature::SMEP
+            | feature::SMAP
+            | feature::UMIP
+            | feature::INVARIANT_TSC;
+        assert_eq!(
+            features,
+            Features {
+                bits: all,
+                xcr0: 0xe7,
+                xsave_bytes: 2688,
+                hwcap: 0x1f8b_fbff
+            }
+        );
+    }
+
+    #[test]
+    fn a_poor_table_gives_nothing() {
+        assert_eq!(
+            Features::of(&table(&[entry(1, 0, [0, 0, 0, 0x78b_fbff])])),
+            Features {
+                hwcap: 0x78b_fbff,
+                ..Features::default()
+            }
+        );
+    }
+
+    #[test]
+    fn states_that_belong_together_come_together() {
+        for (offered, loaded) in [
+            (0b11, 0b11),
+            (0b111, 0b111),
+            (0x67, 0x7),
+            (0xe3, 0x3),
+            (0xe7, 0xe7),
+            (0b110, 0),
+        ] {
+            assert_eq!(usable(offered), loaded, "{offered:#x}");
+        }
+    }
+
+    #[test]
+    fn the_smallest_area_holds_the_legacy_part() {
+        assert_eq!(area(0b11, |_| unreachable!()), 576);
+        assert_eq!(area(0, |_| unreachable!()), 0);
+    }
+
+    #[test]
+    fn the_guest_sees_one_cpu() {
+        let mut table = table(&rich());
+        describe_one_cpu(&mut table);
+        let find = |function| {
+            *table
+                .as_slice()
+                .iter()
+                .find(|entry| entry.function == function)
+                .unwrap()
+        };
+        assert_eq!(find(1).ebx, 0x0001_0800);
+        assert_eq!(
+            (find(0xb).eax, find(0xb).ebx, find(0xb).ecx, find(0xb).edx),
+            (0, 1, 0x100, 0)
+        );
+    }
+
+    #[test]
+    fn this_machines_ring_3_has_a_consistent_area() {
+        let (states, bytes) = native_states();
+        assert_eq!(states == 0, bytes == 0);
+        assert!(states & !USER_STATES == 0 && (states == 0 || bytes >= 576));
+    }
+}

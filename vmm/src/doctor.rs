@@ -9,6 +9,7 @@ use crate::exit::End;
 use crate::inspect::kernel_info;
 use crate::kvm::{self, REQUIRED};
 use crate::report::{host_name, platform_name};
+use crate::say::answer;
 use crate::stats::Timeline;
 use crate::vm::{Ending, Vm};
 use forkvm_abi::boot::{PlatformChoice, feature};
@@ -22,7 +23,7 @@ const OPTIONAL: [(u64, &str, &str); 7] = [
     (
         feature::XSAVE,
         "XSAVE",
-        "processes keep x87 and SSE registers only, unless ring 3 has more",
+        "processes have x87 and SSE registers only",
     ),
     (
         feature::XSAVEOPT,
@@ -78,9 +79,9 @@ struct Findings {
 pub fn main(args: &DoctorArgs) -> u8 {
     let findings = examine();
     if args.json {
-        println!("{}", findings.json());
+        answer(findings.json());
     } else {
-        print!("{}", findings.text());
+        answer(findings.text());
     }
     u8::from(!findings.obstacles.is_empty())
 }
@@ -175,12 +176,7 @@ impl Findings {
                 "VM start            {:.1} ms",
                 self.start.as_secs_f64() * 1e3
             ));
-            lines.extend(self.lacking().map(|(_, name, consequence)| {
-                format!("not offered         {name}: {consequence}")
-            }));
-        }
-        if self.host == Some(HostKind::SoftwareAssisted) {
-            lines.push("faster would be     a machine whose CPU virtualises: bare metal, or nested virtualisation switched on".to_owned());
+            lines.extend(self.advice(kind));
         }
         lines.extend(
             self.obstacles
@@ -193,7 +189,21 @@ impl Findings {
             "forkvm cannot run here."
         };
         lines.push(verdict.to_owned());
-        lines.join("\n") + "\n"
+        lines.join("\n")
+    }
+
+    /// What is missing, and what it would be good for.
+    fn advice(&self, kind: HostKind) -> Vec<String> {
+        if kind == HostKind::SoftwareAssisted {
+            // Ring 3 sees and uses the physical CPU there, whatever KVM's table says.
+            return vec![
+                "CPU features        programs and the kernel use the physical CPU's own".to_owned(),
+                "faster would be     a machine whose CPU virtualises: bare metal, or nested virtualisation switched on".to_owned(),
+            ];
+        }
+        self.lacking()
+            .map(|(_, name, consequence)| format!("not offered         {name}: {consequence}"))
+            .collect()
     }
 
     fn json(&self) -> Value {

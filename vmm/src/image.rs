@@ -1,20 +1,24 @@
 //! The root image: what the guest sees as `/` at the start.
 //!
 //! In:  the embedded programs and the host's program.
-//! Out: an [`Image`]: file contents in one range of host memory, which becomes a read-only KVM
-//!      memory slot above RAM, and the index and names that the guest kernel reads in place
+//! Out: an [`Image`]: file contents in one range of host memory, which becomes a KVM memory slot
+//!      above RAM (private: what a guest might write there stays its own), and the index and names that the guest kernel reads in place
 //!      (see `forkvm_abi::image`).
 //!
-//! The host's file is mapped, not copied: the guest's text pages are the host's page cache.
+//! The host's file is mapped, not copied: the guest's text pages are the host's page cache. Only a small one is
+//! copied, page by page as the mapping is private: that costs less than the faults it saves.
 
 use crate::embedded::APPS;
-use crate::memory::{LARGE_PAGE, native};
+use crate::memory::{LARGE_PAGE, make_resident, native};
 use crate::program::{HostFile, Program, Source, in_bin};
 use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::image::{ImageEntry, mode};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::AsRawFd;
+
+/// Files up to this size are copied at once.
+const COPIED: usize = 2 << 20;
 
 /// Why the image cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -348,7 +352,7 @@ impl Contents {
             libc::mmap(
                 target,
                 len,
-                libc::PROT_READ,
+                libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_PRIVATE | libc::MAP_FIXED,
                 file.file.as_raw_fd(),
                 0,
@@ -359,6 +363,10 @@ impl Contents {
                 what: "the program",
                 source: io::Error::last_os_error(),
             });
+        }
+        if len <= COPIED {
+            // SAFETY: (1) the range has just been mapped, privately.
+            unsafe { make_resident(mapped.cast(), len) };
         }
         Ok(())
     }

@@ -9,13 +9,12 @@ use std::io;
 const API_VERSION: i32 = 12;
 
 /// What forkvm cannot do without, and what the kernel calls it.
-pub const REQUIRED: [(Cap, &str); 8] = [
+pub const REQUIRED: [(Cap, &str); 7] = [
     (Cap::Irqchip, "KVM_CAP_IRQCHIP"),
     (Cap::UserMemory, "KVM_CAP_USER_MEMORY"),
     (Cap::ExtCpuid, "KVM_CAP_EXT_CPUID"),
     (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT"),
     (Cap::SignalMsi, "KVM_CAP_SIGNAL_MSI"),
-    (Cap::ReadonlyMem, "KVM_CAP_READONLY_MEM"),
     (Cap::GetTscKhz, "KVM_CAP_GET_TSC_KHZ"),
     (Cap::SplitIrqchip, "KVM_CAP_SPLIT_IRQCHIP"),
 ];

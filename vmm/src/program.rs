@@ -352,3 +352,201 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
         .rev()
         .fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::fs::Permissions;
+    use std::os::fd::FromRawFd;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A file in memory, executable unless told otherwise.
+    fn file(bytes: &[u8]) -> File {
+        // SAFETY: (1) the name is a C string; (2) the descriptor is new and ours.
+        let file = unsafe { File::from_raw_fd(libc::memfd_create(c"program".as_ptr(), 0)) };
+        file.write_all_at(bytes, 0).unwrap();
+        file.set_permissions(Permissions::from_mode(0o755)).unwrap();
+        file
+    }
+
+    /// What is wrong with a file of these bytes, in words.
+    fn verdict(bytes: &[u8]) -> String {
+        HostFile::check(file(bytes))
+            .map_or_else(|reason| reason.to_string(), |_| "runnable".to_owned())
+    }
+
+    /// Type, offset, address, bytes in the file, bytes in memory of a program header.
+    type Header = (u32, u64, u64, u64, u64);
+
+    /// A static program with these segments.
+    fn elf(headers: &[Header]) -> Vec<u8> {
+        let mut bytes = vec![0; 0x2000];
+        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+        put(16, &2u16.to_le_bytes());
+        put(18, &62u16.to_le_bytes());
+        put(32, &64u64.to_le_bytes());
+        put(54, &56u16.to_le_bytes());
+        put(56, &u16::try_from(headers.len()).unwrap().to_le_bytes());
+        for (number, (kind, offset, address, in_file, in_memory)) in headers.iter().enumerate() {
+            let at = 64 + 56 * number;
+            put(at, &kind.to_le_bytes());
+            for (field, value) in [(8, offset), (16, address), (32, in_file), (40, in_memory)] {
+                put(at + field, &value.to_le_bytes());
+            }
+        }
+        bytes
+    }
+
+    const TEXT: Header = (1, 0, 0x40_0000, 0x1000, 0x1000);
+
+    fn patched(at: usize, value: &[u8]) -> String {
+        let mut bytes = elf(&[TEXT]);
+        bytes[at..at + value.len()].copy_from_slice(value);
+        verdict(&bytes)
+    }
+
+    #[test]
+    fn a_static_program_is_runnable() {
+        assert_eq!(
+            verdict(&elf(&[TEXT, (1, 0x1000, 0x40_1000, 0x800, 0x9000)])),
+            "runnable"
+        );
+        assert_eq!(patched(16, &[3, 0]), "runnable", "static-PIE");
+    }
+
+    #[test]
+    fn headers_that_promise_too_much_are_named() {
+        assert!(verdict(b"").contains("not an ELF"));
+        assert!(verdict(b"hello, world").contains("not an ELF"));
+        assert!(verdict(b"\x7fELF").contains("truncated"));
+        assert!(verdict(&elf(&[TEXT])[..60]).contains("truncated"));
+        assert!(verdict(&elf(&[TEXT])[..100]).contains("truncated"));
+        assert!(verdict(&elf(&[TEXT])[..0x800]).contains("truncated"));
+        assert!(patched(4, &[1]).contains("32-bit"));
+        assert!(patched(18, &[183, 0]).contains("another machine (ELF machine 183)"));
+        assert!(patched(16, &[1, 0]).contains("not a program (ELF type 1)"));
+        assert!(patched(32, &u64::MAX.to_le_bytes()).contains("truncated"));
+        assert!(patched(54, &[32, 0]).contains("not an ELF"));
+        assert!(patched(56, &[0, 0]).contains("nothing to load"));
+        assert!(patched(56, &[0xff, 0xff]).contains("not an ELF"));
+    }
+
+    #[test]
+    fn segments_that_cannot_be_loaded_are_named() {
+        assert!(
+            verdict(&elf(&[TEXT, TEXT])).contains("malformed segment at 0x400000"),
+            "overlap"
+        );
+        assert!(verdict(&elf(&[(1, 0, 0x40_0000, 0x1000, 0x800)])).contains("malformed"));
+        assert!(verdict(&elf(&[(1, 8, 0x40_0000, 0x100, 0x100)])).contains("malformed"));
+        assert!(
+            verdict(&elf(&[(1, 0, 0xffff_8000_0000_0000, 0x100, 0x100)]))
+                .contains("outside of user space")
+        );
+        assert!(
+            verdict(&elf(&[(1, 0, 0x7fff_ffff_e000, 0x100, 0x2000)]))
+                .contains("outside of user space")
+        );
+        assert!(
+            verdict(&elf(&[(1, 0, 0x40_0000, 0x100, u64::MAX)])).contains("outside of user space")
+        );
+        assert!(verdict(&elf(&[(1, 0, 0x40_0000, u64::MAX, u64::MAX)])).contains("truncated"));
+        assert!(verdict(&elf(&[(2, 0, 0, 0, 0)])).contains("nothing to load"));
+    }
+
+    #[test]
+    fn a_dynamic_program_names_its_interpreter() {
+        let mut bytes = elf(&[(3, 0x1000, 0, 8, 8), TEXT]);
+        bytes[0x1000..0x1008].copy_from_slice(b"/lib/ld\0");
+        assert_eq!(
+            verdict(&bytes),
+            "is dynamically linked, needs /lib/ld; link it with -static"
+        );
+    }
+
+    #[test]
+    fn scripts_need_an_interpreter_of_the_guest() {
+        let name = crate::embedded::APPS[0].name;
+        assert_eq!(
+            verdict(format!("#! /bin/{name} -x\n").as_bytes()),
+            "runnable"
+        );
+        assert!(
+            verdict(b"#!/bin/no-such-shell\n").starts_with("is a script for /bin/no-such-shell")
+        );
+        assert!(verdict(b"#!").starts_with("is a script for "));
+    }
+
+    #[test]
+    fn files_must_be_executable_and_regular() {
+        let plain = file(&elf(&[TEXT]));
+        plain
+            .set_permissions(Permissions::from_mode(0o644))
+            .unwrap();
+        assert!(matches!(
+            HostFile::check(plain),
+            Err(NotRunnable::NotExecutable)
+        ));
+        assert!(matches!(
+            HostFile::check(File::open("/").unwrap()),
+            Err(NotRunnable::NotAFile)
+        ));
+    }
+
+    #[test]
+    fn words_are_names_folders_or_files() {
+        let name = crate::embedded::APPS[0].name;
+        for word in [
+            name.to_owned(),
+            format!("guest-apps/{name}"),
+            format!("./guest-apps/{name}/"),
+            format!("/no/guest-apps/{name}"),
+        ] {
+            let program = Program::resolve(OsStr::new(&word)).unwrap();
+            assert_eq!(program.path, in_bin(name), "{word}");
+        }
+        let status = |word: &str| Program::resolve(OsStr::new(word));
+        assert!(matches!(
+            status(&format!("./{name}-nosuch")),
+            Err(ProgramError::NotFound { .. })
+        ));
+        assert!(matches!(
+            status("/etc/passwd/x"),
+            Err(ProgramError::NotFound { .. })
+        ));
+        assert!(matches!(
+            status("/etc"),
+            Err(ProgramError::NotRunnable { .. })
+        ));
+    }
+
+    #[test]
+    fn paths_become_absolute_in_the_guest() {
+        let path =
+            |word: &str| guest_path(OsStr::new(word)).map(|path| String::from_utf8(path).unwrap());
+        for (word, expected) in [
+            ("./a.out", "/a.out"),
+            ("x/y", "/x/y"),
+            ("/tmp/a", "/tmp/a"),
+            ("../../a", "/a"),
+            ("x/../y//z/.", "/y/z"),
+        ] {
+            assert_eq!(path(word).as_deref(), Some(expected));
+        }
+        assert_eq!(path("/"), None);
+        assert_eq!(path(".."), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_is_too_strange(patches in prop::collection::vec((0usize..300, any::<u8>()), 0..8), len in 0usize..0x2000) {
+            let mut bytes = elf(&[TEXT, (3, 0x1000, 0, 8, 8)]);
+            for (at, value) in patches {
+                bytes[at] = value;
+            }
+            let _ = verdict(&bytes[..len]);
+        }
+    }
+}

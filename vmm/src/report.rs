@@ -28,6 +28,7 @@ pub struct Report {
     phases: Vec<(&'static str, Duration)>,
     exits: Vec<(&'static str, u64)>,
     requests: Vec<(&'static str, u64)>,
+    kvm: Vec<(String, u64)>,
     counters: Option<Counters>,
 }
 
@@ -51,6 +52,7 @@ impl Report {
             phases: vm.timeline.phases().to_vec(),
             exits: vm.exits.iter().collect(),
             requests: requests.filter(|(_, count)| *count > 0).collect(),
+            kvm: vm.kvm_statistics(),
             counters: info.map(|info| info.counters),
         }
     }
@@ -80,6 +82,7 @@ impl Report {
             "phases_us": phases,
             "exits": object(&self.exits),
             "requests": object(&self.requests),
+            "kvm": self.kvm.iter().map(|(name, count)| (name.clone(), json!(count))).collect::<Map<_, _>>(),
         });
         if let Some(counters) = &self.counters {
             let mut counted = object(&counts(counters));
@@ -114,6 +117,12 @@ impl fmt::Display for Report {
         )?;
         section(out, "exits to the VMM", self.exits.iter().copied())?;
         section(out, "doorbell requests", self.requests.iter().copied())?;
+        let kvm = self.kvm.iter();
+        section(
+            out,
+            "counted by KVM",
+            kvm.map(|(name, count)| (name.as_str(), *count)),
+        )?;
         if let Some(counters) = &self.counters {
             section(
                 out,

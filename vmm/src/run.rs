@@ -8,6 +8,7 @@ use crate::epitaph;
 use crate::exit::{End, Fault};
 use crate::program::{Program, ProgramError};
 use crate::report::Report;
+use crate::say::{answer, complain, remark};
 use crate::signals::Stop;
 use crate::stats::Timeline;
 use crate::vm::{BuildError, Ending, Vm};
@@ -50,7 +51,7 @@ impl RunError {
 /// Runs the command; the result is forkvm's exit status.
 pub fn main(args: RunArgs) -> u8 {
     run(args).unwrap_or_else(|error| {
-        eprintln!("forkvm: {error}");
+        complain(&error);
         error.status()
     })
 }
@@ -70,10 +71,10 @@ fn run(args: RunArgs) -> Result<u8, RunError> {
     if args.stats || args.json {
         let report = Report::new(name, &args.program, &ending, status, &vm);
         if args.stats {
-            eprint!("{report}");
+            remark(&report);
         }
         if args.json {
-            println!("{}", report.json());
+            answer(report.json());
         }
     }
     Ok(status)
@@ -124,12 +125,12 @@ fn conclude(ending: &Ending, vm: &Vm) -> u8 {
     match ending {
         Ending::End(End::Exited(status)) => return exit_status(*status),
         Ending::End(End::SelfTested) => return 0,
-        Ending::End(End::Panicked) => eprint!("forkvm: {}", epitaph::of_kernel(&vm.ram)),
-        Ending::End(End::PlatformRefused(choice)) => eprintln!("forkvm: {}", refusal(*choice)),
+        Ending::End(End::Panicked) => complain(epitaph::of_kernel(&vm.ram)),
+        Ending::End(End::PlatformRefused(choice)) => complain(refusal(*choice)),
         Ending::Stopped(Stop::Timeout) => return TIMED_OUT,
         Ending::Stopped(Stop::Interrupted) => return SIGNALLED + 2,
-        Ending::Fault(fault @ Fault::Memory) => eprintln!("forkvm: {fault}"),
-        Ending::Fault(fault) => eprint!("forkvm: {fault}\n{}", epitaph::of_vcpu(vm)),
+        Ending::Fault(fault @ Fault::Memory) => complain(fault),
+        Ending::Fault(fault) => complain(format_args!("{fault}\n{}", epitaph::of_vcpu(vm))),
     }
     FAILED
 }

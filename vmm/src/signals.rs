@@ -60,10 +60,14 @@ pub unsafe fn route(line: HostEventLine, immediate_exit: *mut u8) -> io::Result<
         libc::SIGTERM,
         libc::SIGHUP,
         libc::SIGWINCH,
-        libc::SIGALRM,
     ] {
-        install(signal)?;
+        if !is_ignored(signal)? {
+            install(signal)?;
+        }
     }
+    // The timer is forkvm's own affair, whatever was inherited.
+    install(libc::SIGALRM)?;
+    unblock(libc::SIGALRM)?;
     ignore(libc::SIGPIPE)
 }
 
@@ -82,15 +86,34 @@ pub fn block_all() {
     }
 }
 
-/// Installs the handler, unless whoever started forkvm wants the signal ignored (nohup(1)).
+/// Whoever started forkvm wants the signal ignored (nohup(1), background jobs of a shell script).
+fn is_ignored(signal: c_int) -> io::Result<bool> {
+    // SAFETY: (1) the structure is ours; (2) asking changes nothing.
+    unsafe {
+        let mut current: libc::sigaction = std::mem::zeroed();
+        check(libc::sigaction(signal, null(), &raw mut current))?;
+        Ok(current.sa_sigaction == libc::SIG_IGN)
+    }
+}
+
+fn unblock(signal: c_int) -> io::Result<()> {
+    // SAFETY: (1) sigemptyset initialises the set, which is ours.
+    let result = unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, signal);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, null_mut())
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(result))
+    }
+}
+
 fn install(signal: c_int) -> io::Result<()> {
     // SAFETY: (1) the structures are ours and initialised; (2) the handler is async-signal-safe (see `handle`).
     unsafe {
-        let mut old: libc::sigaction = std::mem::zeroed();
-        check(libc::sigaction(signal, null(), &raw mut old))?;
-        if old.sa_sigaction == libc::SIG_IGN {
-            return Ok(());
-        }
         let mut new: libc::sigaction = std::mem::zeroed();
         let handler: extern "C" fn(c_int) = handle;
         new.sa_sigaction = handler as usize;

@@ -14,13 +14,14 @@ use crate::exit::{End, ExitKind, Fault, Outcome, handle_exit};
 use crate::host_events::HostEventLine;
 use crate::image::{Image, ImageError};
 use crate::kvm::{self, KvmError, failed};
+use crate::kvm_stats;
 use crate::memory::{AllocationError, GuestRam, LARGE_PAGE, OutsideRam};
 use crate::signals::{self, Stop};
 use crate::stats::{ExitCounts, Timeline};
 use crate::terminal::Terminals;
 use crate::vcpu;
 use forkvm_abi::layout::HIGH_RAM_GPA;
-use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, KVM_MEM_READONLY, kvm_userspace_memory_region};
+use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, kvm_userspace_memory_region};
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 use std::io;
 use std::sync::Arc;
@@ -169,36 +170,37 @@ impl Vm {
         handle_exit(&mut self.bus, exit)
     }
 
+    /// What KVM has counted: of the VM, then of the vCPU.
+    pub fn kvm_statistics(&self) -> Vec<(String, u64)> {
+        let mut counters = kvm_stats::read(&self.vm);
+        counters.extend(kvm_stats::read(&self.vcpu));
+        counters
+    }
+
     /// The devices, for their statistics.
     pub fn bus(&self) -> &Bus {
         &self.bus
     }
 }
 
-/// RAM, and behind it the root image, which the guest cannot write.
+/// RAM, and behind it the root image.
 fn register_memory(
     vm: &VmFd,
     ram: &GuestRam,
     image: &Image,
     image_base: u64,
 ) -> Result<(), BuildError> {
-    let mut slots: Vec<_> = ram
-        .regions()
-        .map(|(gpa, len, address)| (gpa, len, address, 0))
-        .collect();
-    slots.push((
-        image_base,
-        image.contents.len(),
-        image.contents.address(),
-        KVM_MEM_READONLY,
-    ));
-    for (slot, (guest_phys_addr, memory_size, address, flags)) in (0..).zip(slots) {
+    let contents = (image_base, image.contents.len(), image.contents.address());
+    for (slot, (guest_phys_addr, memory_size, address)) in
+        (0..).zip(ram.regions().chain([contents]))
+    {
+        let userspace_addr = address as u64;
         let region = kvm_userspace_memory_region {
             slot,
-            flags,
+            flags: 0,
             guest_phys_addr,
             memory_size,
-            userspace_addr: address as u64,
+            userspace_addr,
         };
         // SAFETY: (1) the range is mapped and stays so until the VM is gone: `Vm` drops its descriptors first;
         // (2) ranges of RAM and image do not overlap, so no two slots share memory.

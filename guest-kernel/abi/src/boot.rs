@@ -23,7 +23,10 @@ impl TryFrom<u32> for PlatformChoice {
     type Error = u32;
 
     fn try_from(value: u32) -> Result<Self, u32> {
-        [Self::Auto, Self::Ring0, Self::Monitor].into_iter().find(|choice| *choice as u32 == value).ok_or(value)
+        [Self::Auto, Self::Ring0, Self::Monitor]
+            .into_iter()
+            .find(|choice| *choice as u32 == value)
+            .ok_or(value)
     }
 }
 
@@ -63,7 +66,9 @@ pub mod flag {
 
 /// A run of guest-physical bytes.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Span {
     /// First GPA.
     pub start: u64,
@@ -143,7 +148,7 @@ pub struct BootInfo {
     pub max_processes: u32,
 }
 
-const _: () = assert!(size_of::<BootInfo>() <= crate::PAGE_SIZE as usize);
+const _: () = assert!(size_of::<BootInfo>() <= crate::PAGE_BYTES);
 
 /// Bits of [`HostEvents::pending`].
 pub mod event {

@@ -50,7 +50,10 @@ impl TryFrom<u32> for Operation {
     type Error = u32;
 
     fn try_from(value: u32) -> Result<Self, u32> {
-        Self::ALL.into_iter().find(|operation| *operation as u32 == value).ok_or(value)
+        Self::ALL
+            .into_iter()
+            .find(|operation| *operation as u32 == value)
+            .ok_or(value)
     }
 }
 

@@ -28,7 +28,10 @@ impl TryFrom<u32> for HostKind {
     type Error = u32;
 
     fn try_from(value: u32) -> Result<Self, u32> {
-        [Self::Unknown, Self::Hardware, Self::SoftwareAssisted].into_iter().find(|kind| *kind as u32 == value).ok_or(value)
+        [Self::Unknown, Self::Hardware, Self::SoftwareAssisted]
+            .into_iter()
+            .find(|kind| *kind as u32 == value)
+            .ok_or(value)
     }
 }
 
@@ -60,11 +63,13 @@ pub struct KernelInfo {
     pub epitaph: Epitaph,
 }
 
-const _: () = assert!(size_of::<KernelInfo>() <= crate::PAGE_SIZE as usize);
+const _: () = assert!(size_of::<KernelInfo>() <= crate::PAGE_BYTES);
 
 /// Counts since boot. Frames are 4 KiB; times are TSC ticks.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Counters {
     /// Entries into the kernel from ring 3, for any reason.
     pub traps: u64,
@@ -195,11 +200,13 @@ pub struct ProcessRecord {
 }
 
 const _: () = assert!(core::mem::offset_of!(ProcessRecord, regs) % 16 == 8);
-const _: () = assert!(size_of::<ProcessRecord>() % 16 == 0);
+const _: () = assert!(size_of::<ProcessRecord>().is_multiple_of(16));
 
 /// One mapped region of an address space.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct VmaRecord {
     /// Virtual address of the VMA record with the next higher start; 0 ends the list.
     pub next: u64,
@@ -237,7 +244,9 @@ pub mod vma {
 
 /// One page frame of RAM: 8 bytes.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct FrameRecord {
     /// References: PTEs that map it, plus one for each other owner. 0: free.
     pub references: u32,

@@ -23,3 +23,5 @@ pub const ABI_VERSION: u32 = 1;
 
 /// Bytes in a page and in a page frame.
 pub const PAGE_SIZE: u64 = 4096;
+/// The same, for lengths of slices.
+pub const PAGE_BYTES: usize = 4096;

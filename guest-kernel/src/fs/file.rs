@@ -15,7 +15,7 @@ use crate::errno::Errno;
 use crate::kernel::Random;
 use crate::memory::PhysAddr;
 use linux_raw_sys::general::{O_ACCMODE, O_DIRECT, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_WRONLY};
-use linux_raw_sys::general::{SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET};
+use linux_raw_sys::general::{SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_MAX, SEEK_SET};
 
 /// Open file descriptions at most (Linux's fs.file-max): bounds the kernel's heap.
 pub const MAX_OPEN_FILES: usize = 8192;
@@ -107,7 +107,7 @@ impl FileSystem {
                 object.writers -= u32::from(file.writable());
                 object.wake_all(&mut self.woken);
                 if let Some(pipe) = self.pipes.release(pipe) {
-                    self.frames_aside.extend(pipe.into_frames());
+                    pipe.into_frames().for_each(|frame| self.put_aside(frame));
                 }
             }
             FileKind::Console(Stream::Output | Stream::Error | Stream::Terminal) => {
@@ -188,6 +188,9 @@ impl FileSystem {
     /// lseek(2): the new position. ESPIPE, EINVAL, ENXIO.
     pub fn seek(&mut self, id: Id<OpenFile>, offset: i64, whence: u32) -> Result<u64, Errno> {
         let file = &mut self.files[id];
+        if whence > SEEK_MAX {
+            return Err(Errno::EINVAL);
+        }
         if !file.seekable() {
             return Err(Errno::ESPIPE);
         }

@@ -5,6 +5,7 @@
 //!      look-up is a binary search. The VMM is trusted, yet no value of the index is used without
 //!      a bound: a bad one reads as an empty file or directory.
 
+use super::path::NAME_MAX;
 use crate::memory::PhysAddr;
 use crate::memory::phys::PhysWindow;
 use core::cmp::Ordering;
@@ -57,9 +58,10 @@ impl Image {
         self.entries().get(number as usize).unwrap_or(&MISSING)
     }
 
-    /// Name of an entry; empty for the root.
+    /// Name of an entry, at most NAME_MAX bytes; empty for the root.
     pub fn name(&self, entry: &ImageEntry) -> &[u8] {
-        self.name_bytes(u64::from(entry.name_start), u64::from(entry.name_len))
+        let len = u64::from(entry.name_len).min(NAME_MAX as u64);
+        self.name_bytes(u64::from(entry.name_start), len)
     }
 
     /// Target of a symbolic link.

@@ -8,7 +8,6 @@
 use crate::errno::Errno;
 use crate::memory::phys::Page;
 use crate::memory::{Frames, UserMemory};
-use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::layout::USER_END;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -131,14 +130,16 @@ impl Sink for UserBuffers<'_> {
             && let Some((address, len)) = self.front(bytes.len() - moved)
             && len > 0
         {
-            let chunk = &bytes[moved..moved + len];
-            let written = match self.user.write_bytes(address, chunk) {
-                Ok(()) => len,
-                Err(_) => write_up_to_fault(&mut self.user, address, chunk),
-            };
+            let mut written = 0;
+            // On a fault the pieces before it have been written and counted.
+            let result = self.user.with_bytes_mut(address, len as u64, |piece| {
+                let from = moved + written;
+                piece.copy_from_slice(&bytes[from..from + piece.len()]);
+                written += piece.len();
+            });
             self.advance(written);
             moved += written;
-            if written < len {
+            if result.is_err() {
                 break;
             }
         }
@@ -161,14 +162,15 @@ impl Source for UserBuffers<'_> {
             && let Some((address, len)) = self.front(into.len() - moved)
             && len > 0
         {
-            let chunk = &mut into[moved..moved + len];
-            let read = match self.user.read_bytes(address, chunk) {
-                Ok(()) => len,
-                Err(_) => read_up_to_fault(&mut self.user, address, chunk),
-            };
+            let mut read = 0;
+            let result = self.user.with_bytes(address, len as u64, |piece| {
+                let to = moved + read;
+                into[to..to + piece.len()].copy_from_slice(piece);
+                read += piece.len();
+            });
             self.advance(read);
             moved += read;
-            if read < len {
+            if result.is_err() {
                 break;
             }
         }
@@ -188,43 +190,6 @@ impl Source for UserBuffers<'_> {
     fn frames(&mut self) -> &mut Frames {
         self.user.frames
     }
-}
-
-/// Writes page by page after the whole has failed; how many bytes came before the fault.
-fn write_up_to_fault(user: &mut UserMemory<'_>, address: u64, bytes: &[u8]) -> usize {
-    let mut done = 0;
-    while done < bytes.len() {
-        let step = to_page_end(address + done as u64).min(bytes.len() - done);
-        if user
-            .write_bytes(address + done as u64, &bytes[done..done + step])
-            .is_err()
-        {
-            break;
-        }
-        done += step;
-    }
-    done
-}
-
-/// Reads page by page after the whole has failed; how many bytes came before the fault.
-fn read_up_to_fault(user: &mut UserMemory<'_>, address: u64, into: &mut [u8]) -> usize {
-    let mut done = 0;
-    while done < into.len() {
-        let step = to_page_end(address + done as u64).min(into.len() - done);
-        if user
-            .read_bytes(address + done as u64, &mut into[done..done + step])
-            .is_err()
-        {
-            break;
-        }
-        done += step;
-    }
-    done
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "at most a page")]
-fn to_page_end(address: u64) -> usize {
-    (PAGE_SIZE - address % PAGE_SIZE) as usize
 }
 
 /// Bytes the kernel has at hand, as a source (sendfile).

@@ -4,7 +4,8 @@
 //! `open` makes open files and `file` is what they do. `inode` names what can be opened: the root
 //! image (`image`), /proc (`proc`), pipes (`pipe`), the console (`console`, `terminal`).
 //! `directory` lists, `io` moves bytes between files and programs, `readiness` and `wait`
-//! know who waits for what, `descriptor` is what fork, exec and dup do to tables.
+//! know who waits for what, `descriptor` is what fork, exec and dup do to
+//! tables, `program` what execve and mmap need of a file.
 //!
 //! Nothing here blocks and nothing knows about tasks: a call that would have to wait returns
 //! EAGAIN, and those who can go on now gather in [`FileSystem::woken`].
@@ -20,17 +21,19 @@ pub mod open;
 pub mod path;
 pub mod pipe;
 pub mod proc;
+pub mod program;
 pub mod readiness;
 pub mod table;
 pub mod terminal;
 pub mod wait;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-pub use descriptor::{FsContext, ProgramFile};
+pub use descriptor::FsContext;
 pub use file::OpenFile;
 pub use inode::Inode;
+pub use program::ProgramFile;
 pub use table::FdTable;
 
 use crate::arena::Arena;
@@ -61,8 +64,9 @@ pub struct FileSystem {
     pipes: Arena<Pipe>,
     /// st_ino of the next pipe.
     next_pipe: u64,
-    /// Frames of closed pipes; [`give_back_frames`](Self::give_back_frames) empties it.
-    frames_aside: Vec<Frame>,
+    /// First of the frames of closed pipes, each of which holds the number of the next (0: the last);
+    /// [`give_back_frames`](Self::give_back_frames) takes them.
+    frame_aside: Option<Frame>,
     window: PhysWindow,
 }
 
@@ -78,16 +82,23 @@ impl FileSystem {
             image: Image::new(boot, window),
             pipes: Arena::new(),
             next_pipe: 1,
-            frames_aside: Vec::new(),
+            frame_aside: None,
             window,
         }
     }
 
-    /// Returns the frames of pipes that were closed; called with `woken` drained, after any operation that closes.
+    /// Returns the frames of pipes that were closed; to be called after any operation that closes.
     pub fn give_back_frames(&mut self, frames: &mut Frames) {
-        for frame in self.frames_aside.drain(..) {
+        while let Some(frame) = self.frame_aside {
+            let next = self.window.table(frame)[0];
+            self.frame_aside = (next != 0).then(|| Frame::from_number(next));
             frames.release(frame);
         }
+    }
+
+    fn put_aside(&mut self, frame: Frame) {
+        self.window.table_mut(frame)[0] = self.frame_aside.map_or(0, Frame::number);
+        self.frame_aside = Some(frame);
     }
 
     /// Whether any open file still leads to the host's standard output or error.

@@ -5,7 +5,7 @@ use super::FileSystem;
 use super::console::Stream;
 use super::file::{FileKind, OpenFile};
 use super::inode::{Inode, make_device};
-use super::path::{Last, Viewpoint};
+use super::path::{Last, LastLink, Viewpoint};
 use crate::arena::Id;
 use crate::errno::Errno;
 use forkvm_abi::image::mode::{S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG};
@@ -44,7 +44,7 @@ const CREATION_FLAGS: u32 = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC;
 const FASYNC: u32 = linux_raw_sys::general::FASYNC;
 
 impl FileSystem {
-    /// Opens a path. `view.follow` is set from the flags. All of open(2)'s errors but EMFILE.
+    /// Opens a path. `view.last_link` is set from the flags. All of open(2)'s errors but EMFILE.
     pub fn open(
         &mut self,
         view: &Viewpoint<'_>,
@@ -54,10 +54,12 @@ impl FileSystem {
         let flags = effective_flags(flags)?;
         let creates = flags & O_CREAT != 0;
         let exclusive = creates && flags & O_EXCL != 0;
-        let view = Viewpoint {
-            follow: flags & O_NOFOLLOW == 0 && !exclusive,
-            ..*view
+        let last_link = match flags & O_NOFOLLOW != 0 {
+            _ if exclusive => LastLink::Keep,
+            true => LastLink::FollowBeforeSlash,
+            false => LastLink::Follow,
         };
+        let view = Viewpoint { last_link, ..*view };
         let walk = self.walk(&view, path)?;
         if creates && walk.trailing_slash && matches!(walk.last, Last::Name(_)) {
             return Err(Errno::EISDIR);

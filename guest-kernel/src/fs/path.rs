@@ -47,13 +47,24 @@ pub struct Walk<'a> {
     pub trailing_slash: bool,
 }
 
+/// What becomes of a symbolic link as the last component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastLink {
+    /// It is followed.
+    Follow,
+    /// It is followed only if slashes stand behind it (lstat, O_NOFOLLOW).
+    FollowBeforeSlash,
+    /// It is the thing that is meant, slashes or not (calls that make or remove a name).
+    Keep,
+}
+
 /// Whose eyes a path is looked up with.
 #[derive(Clone, Copy, Debug)]
 pub struct Viewpoint<'a> {
     /// Where a relative path starts.
     pub start: Inode,
-    /// Whether a symbolic link as the last component is followed.
-    pub follow: bool,
+    /// What becomes of a symbolic link as the last component.
+    pub last_link: LastLink,
     /// What /proc shows.
     pub processes: &'a dyn Processes,
 }
@@ -65,7 +76,11 @@ impl FileSystem {
         self.walk(
             &Viewpoint {
                 start: cwd,
-                follow,
+                last_link: if follow {
+                    LastLink::Follow
+                } else {
+                    LastLink::FollowBeforeSlash
+                },
                 processes: &NoProcesses,
             },
             path,
@@ -134,8 +149,13 @@ impl FileSystem {
                 };
             };
 
-            // A link on the way is always followed; the last one if asked to, or if slashes demand it.
-            let target = if !is_last || view.follow || trailing_slash {
+            let follows = match view.last_link {
+                _ if !is_last => true,
+                LastLink::Follow => true,
+                LastLink::FollowBeforeSlash => trailing_slash,
+                LastLink::Keep => false,
+            };
+            let target = if follows {
                 self.target(inode, view.processes)
             } else {
                 None

@@ -221,10 +221,10 @@ impl Pipe {
         self.limit * PAGE
     }
 
-    /// F_SETPIPE_SZ: the new capacity, rounded up to a power of two pages. EINVAL for 0, EPERM above the system's
+    /// F_SETPIPE_SZ: the new capacity, rounded up to a power of two pages. EINVAL above 2 GiB, EPERM above the system's
     /// maximum, EBUSY if more is in the pipe.
     pub fn set_capacity(&mut self, bytes: u64, woken: &mut Vec<TaskId>) -> Result<usize, Errno> {
-        if bytes == 0 || bytes > 1 << 31 {
+        if bytes > 1 << 31 {
             return Err(Errno::EINVAL);
         }
         if bytes > MAX_BYTES {

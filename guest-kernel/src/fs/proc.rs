@@ -50,8 +50,11 @@ pub enum ProcNode {
     Exe(u32),
 }
 
+/// A file of a process's directory: its name, and its node by pid.
+type ProcessFile = (&'static [u8], fn(u32) -> ProcNode);
+
 /// What every process's directory holds.
-const FILES: [(&[u8], fn(u32) -> ProcNode); 1] = [(b"exe", ProcNode::Exe)];
+const FILES: [ProcessFile; 1] = [(b"exe", ProcNode::Exe)];
 
 impl ProcNode {
     /// st_ino: unique, stable while the process lives, 1 for the root as on Linux.

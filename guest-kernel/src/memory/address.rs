@@ -2,6 +2,10 @@
 
 use forkvm_abi::PAGE_SIZE;
 
+/// Bytes in a page, as the length of a slice.
+#[allow(clippy::cast_possible_truncation, reason = "4096 fits every usize")]
+pub const PAGE_BYTES: usize = PAGE_SIZE as usize;
+
 /// Binary logarithm of the page size.
 pub const PAGE_SHIFT: u32 = PAGE_SIZE.trailing_zeros();
 

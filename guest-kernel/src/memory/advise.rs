@@ -48,7 +48,9 @@ impl AddressSpace {
         }
         let mut at = address;
         let mut has_hole = false;
-        while let Some((from, to)) = self.next_piece(at, end) {
+        while at < end
+            && let Some((from, to)) = self.next_piece(at, end)
+        {
             has_hole |= from != at;
             self.advise_region(frames, from, to, &action)?;
             at = to;
@@ -107,8 +109,7 @@ impl AddressSpace {
             } if set != 0 && !is_anonymous => Err(Errno::EINVAL),
             Action::Flags { set, clear, .. } => {
                 self.check_splits(start, end)?;
-                self.vmas.split(start);
-                self.vmas.split(end);
+                self.vmas.isolate(start, end);
                 self.vmas
                     .change_flags(start, end, |flags| flags & !clear | set);
                 Ok(())

@@ -5,8 +5,9 @@
 //! neighbours that need no frame of their own are mapped along.
 
 use super::address::{Frame, PhysAddr, page_down};
-use super::frames::Frames;
+use super::frames::{Frames, OutOfFrames};
 use super::page_table::frame_of;
+use super::shared::SharedPages;
 use super::space::AddressSpace;
 use super::vma::{PROTECTION, STACK_GUARD_BYTES, Source, Vma};
 use forkvm_abi::PAGE_SIZE;
@@ -136,7 +137,7 @@ impl AddressSpace {
             return FaultOutcome::Resolved;
         }
 
-        let Some(new) = own_copy(frames, old) else {
+        let Ok(new) = own_copy(frames, old) else {
             return FaultOutcome::OutOfMemory;
         };
         frames.window.set_word(slot, new.address().0 | bits);
@@ -169,6 +170,9 @@ impl AddressSpace {
         if !vma_allows(vma, access) {
             return FaultOutcome::Denied;
         }
+        if vma.is_behind_source(page) {
+            return FaultOutcome::BeyondFile;
+        }
         let slot = match slot.map_or_else(|| self.table.slot_or_create(frames, page), Ok) {
             Ok(slot) => slot,
             Err(_) => return FaultOutcome::OutOfMemory,
@@ -182,20 +186,14 @@ impl AddressSpace {
         let mapped = match &vma.source {
             Source::Anonymous => fault.anonymous(frames),
             Source::Image { data, size } => fault.image(frames, *data, *size),
-            Source::Shared(pages) if vma.offset_of(page) >= pages.size() => {
-                Err(FaultOutcome::BeyondFile)
-            }
-            Source::Shared(pages) => pages
-                .frame(frames, vma.offset_of(page))
-                .map(|frame| fault.map_shared(frames, frame))
-                .map_err(|_| FaultOutcome::OutOfMemory),
+            Source::Shared(pages) => fault.shared(frames, pages),
         };
         match mapped {
             Ok(pages) => {
                 self.usage.resident += pages;
                 FaultOutcome::Resolved
             }
-            Err(outcome) => outcome,
+            Err(OutOfFrames) => FaultOutcome::OutOfMemory,
         }
     }
 
@@ -239,7 +237,7 @@ struct AbsentPage<'a> {
 
 impl AbsentPage<'_> {
     /// Zeros: the shared frame of them for a read, frames of its own for a write.
-    fn anonymous(&self, frames: &mut Frames) -> Result<u64, FaultOutcome> {
+    fn anonymous(&self, frames: &mut Frames) -> Result<u64, OutOfFrames> {
         if !self.write {
             let zero = frames.zero_frame();
             frames
@@ -248,9 +246,7 @@ impl AbsentPage<'_> {
             return Ok(1);
         }
         let bits = self.vma.own_bits();
-        let frame = frames
-            .allocate_zeroed(FrameUse::User)
-            .map_err(|_| FaultOutcome::OutOfMemory)?;
+        let frame = frames.allocate_zeroed(FrameUse::User)?;
         frames.window.set_word(self.slot, frame.address().0 | bits);
         let mut mapped = 1;
         if frames.fault_around > 1 {
@@ -271,14 +267,11 @@ impl AbsentPage<'_> {
     }
 
     /// A page of a file: the image's own frames for reading, with their neighbours; a copy for writing.
-    fn image(&self, frames: &mut Frames, data: u64, size: u64) -> Result<u64, FaultOutcome> {
-        if self.vma.offset_of(self.page) >= size {
-            return Err(FaultOutcome::BeyondFile);
-        }
+    fn image(&self, frames: &mut Frames, data: u64, size: u64) -> Result<u64, OutOfFrames> {
         let frame_for = |page| Frame::containing(PhysAddr(data + self.vma.offset_of(page)));
         let mut mapped = 0;
         if self.write {
-            let copy = own_copy(frames, frame_for(self.page)).ok_or(FaultOutcome::OutOfMemory)?;
+            let copy = own_copy(frames, frame_for(self.page))?;
             frames
                 .window
                 .set_word(self.slot, copy.address().0 | self.vma.own_bits());
@@ -297,13 +290,14 @@ impl AbsentPage<'_> {
         Ok(mapped)
     }
 
-    /// A page of a shared object, which keeps its own reference.
-    fn map_shared(&self, frames: &mut Frames, frame: Frame) -> u64 {
+    /// A page of a shared object, which keeps a reference of its own.
+    fn shared(&self, frames: &mut Frames, pages: &SharedPages) -> Result<u64, OutOfFrames> {
+        let frame = pages.frame(frames, self.vma.offset_of(self.page))?;
         frames.share(frame);
         frames
             .window
             .set_word(self.slot, frame.address().0 | self.vma.own_bits());
-        1
+        Ok(1)
     }
 
     /// The pages of the aligned window of `pages` (at most 512) around the fault, as far as the
@@ -323,17 +317,17 @@ impl AbsentPage<'_> {
     }
 }
 
-/// A frame with the bytes of `old` for one owner; `None` if none is left.
-fn own_copy(frames: &mut Frames, old: Frame) -> Option<Frame> {
+/// A frame with the bytes of `old` for one owner.
+fn own_copy(frames: &mut Frames, old: Frame) -> Result<Frame, OutOfFrames> {
     if old == frames.zero_frame() {
-        let new = frames.allocate_zeroed(FrameUse::User).ok()?;
+        let new = frames.allocate_zeroed(FrameUse::User)?;
         frames.counters.demand_zero += 1;
-        Some(new)
+        Ok(new)
     } else {
-        let new = frames.allocate(FrameUse::User).ok()?;
+        let new = frames.allocate(FrameUse::User)?;
         frames.window.copy(old, new);
         frames.counters.cow_copies += 1;
-        Some(new)
+        Ok(new)
     }
 }
 

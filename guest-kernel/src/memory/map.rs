@@ -10,6 +10,7 @@ use super::space::{AddressSpace, Backing, Protection};
 use super::vma::{NO_RESERVE, STACK_GUARD_BYTES, Source, Vma, is_data};
 use crate::errno::Errno;
 use alloc::rc::Rc;
+use core::ops::Range;
 use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::inspect::vma as flag;
 use forkvm_abi::layout::{MMAP_MIN_ADDR, USER_END};
@@ -56,7 +57,7 @@ pub(super) struct GapSearch {
 }
 
 impl AddressSpace {
-    /// Maps; returns the address. EINVAL, ENOMEM, EEXIST, and EPERM for an address below
+    /// Maps; returns the address. EINVAL, ENOMEM, EEXIST, EOVERFLOW, and EPERM for an address below
     /// vm.mmap_min_addr, as mmap(2).
     pub fn map(&mut self, frames: &mut Frames, request: &MapRequest) -> Result<u64, Errno> {
         if request.len == 0 {
@@ -66,12 +67,18 @@ impl AddressSpace {
             .filter(|len| *len <= USER_END)
             .ok_or(Errno::ENOMEM)?;
         let flags = request.protection | request.flags | backing_flag(&request.backing);
+        if let Backing::Image { offset, .. } = request.backing {
+            offset.checked_add(len).ok_or(Errno::EOVERFLOW)?;
+        }
         if self.vmas.len() > MAX_VMAS {
             return Err(Errno::ENOMEM);
         }
 
         let start = self.place(request.placement, len)?;
-        let replaced = self.mapped_in(start, start + len);
+        let replaced = match request.placement {
+            Placement::Fixed(_) => self.mapped_in(start, start + len),
+            Placement::Hint(_) | Placement::FixedNoReplace(_) => 0,
+        };
         if !self.may_expand(len - replaced, flags) || !may_commit(frames, len, flags) {
             return Err(Errno::ENOMEM);
         }
@@ -90,9 +97,9 @@ impl AddressSpace {
             .filter(|(start, end)| start < end)
             .ok_or(Errno::EINVAL)?;
         self.check_splits(start, end)?;
-        self.vmas.split(start);
-        self.vmas.split(end);
-        self.remove_regions(frames, start, end);
+        if self.vmas.isolate(start, end) {
+            self.remove_regions(frames, start, end);
+        }
         Ok(())
     }
 
@@ -104,36 +111,32 @@ impl AddressSpace {
 
     /// Takes all regions of a range out, which begin and end on its edges.
     pub(super) fn remove_regions(&mut self, frames: &mut Frames, start: u64, end: u64) {
-        let mut touched = None;
-        while let Some(vma_end) = self
-            .vmas
-            .first_behind(start)
-            .filter(|vma| vma.start() < end)
-            .map(Vma::end)
-        {
-            let Some(vma) = self.vmas.remove(vma_end) else {
-                break;
-            };
-            self.drop_pages(frames, vma.start(), vma_end);
+        let mut touched: Option<Range<u64>> = None;
+        while let Some(vma) = self.vmas.take_first_in(start, end) {
+            let range = vma.start()..vma.end();
+            self.drop_pages(frames, range.start, range.end);
             self.account(vma.len(), vma.flags(), u64::wrapping_sub);
-            touched = Some((touched.map_or(vma.start(), |(lowest, _)| lowest), vma_end));
             vma.retire(frames);
+            let is_last = range.end == end;
+            touched = Some(touched.map_or(range.start, |touched| touched.start)..range.end);
+            if is_last {
+                break;
+            }
         }
-        let Some((lowest, highest)) = touched else {
-            return;
-        };
+        let Some(touched) = touched else { return };
         let (floor, ceiling) = self.vmas.hole_around(start, end);
-        self.table
-            .free_tables(frames, lowest..highest, floor..ceiling);
+        self.table.free_tables(frames, touched, floor..ceiling);
         self.gaps.below = self.gaps.below.max(ceiling);
     }
 
     /// ENOMEM if cutting VMAs at both ends of a range would make more than there may be.
     pub(super) fn check_splits(&self, start: u64, end: u64) -> Result<(), Errno> {
+        if self.vmas.len() + 2 <= MAX_VMAS {
+            return Ok(());
+        }
         let splits = |at| usize::from(self.vmas.find(at).is_some_and(|vma| vma.start() < at));
-        if self.vmas.len() + 2 > MAX_VMAS
-            && self.vmas.len() + splits(start) + splits(end) > MAX_VMAS
-        {
+        let more = splits(start) + splits(end);
+        if more != 0 && self.vmas.len() + more > MAX_VMAS {
             return Err(Errno::ENOMEM);
         }
         Ok(())

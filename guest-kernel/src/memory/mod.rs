@@ -1,7 +1,7 @@
 //! Memory: frames, page tables, and the address spaces of processes.
 //!
 //! `phys` is the only door to guest-physical memory. `frames` counts references;
-//! `page_table` walks and edits; `vma` keeps the regions, `shared` the pages of MAP_SHARED ones;
+//! `page_table` walks and edits; `vma` is a region, `vma_set` all of a space; `shared` are pages of MAP_SHARED;
 //! `space` puts them together. One file per operation on a space: `fault`, `fork`, `map` (mmap,
 //! munmap), `protect`, `remap`, `advise` (madvise, mincore), `program_break` (brk). `user` is how the rest of
 //! the kernel reaches a process's memory.
@@ -21,9 +21,13 @@ pub mod shared;
 pub mod space;
 pub mod user;
 pub mod vma;
+mod vma_set;
 
 pub use address::{Frame, PhysAddr};
 pub use fault::{Access, FaultOutcome};
 pub use frames::Frames;
 pub use space::AddressSpace;
 pub use user::UserMemory;
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,9 @@ use forkvm_abi::page_table::{ACCESSED, ADDRESS_MASK, ENTRIES, PRESENT, USER, WRI
 /// Rights of an entry that leads to a lower table: the leaf decides.
 const TABLE: u64 = PRESENT | WRITABLE | USER | ACCESSED;
 
+/// Bytes of entries in a cache line.
+const LINE: u64 = 64;
+
 /// End of the lower half of the address space, one past [`USER_END`](forkvm_abi::layout::USER_END)'s page.
 pub(super) const LOWER_HALF_END: u64 = 1 << 47;
 
@@ -49,13 +52,75 @@ impl Run {
         PhysAddr(self.slot.0 + (address - self.address) / PAGE_SIZE * 8)
     }
 
-    /// Virtual address and slot of each entry.
+    /// The address that a slot of the run translates.
     #[inline]
-    pub fn slots(&self) -> impl Iterator<Item = (u64, PhysAddr)> + use<> {
-        let Self { slot, address, end } = *self;
-        (0..(end - address) / PAGE_SIZE)
-            .map(move |i| (address + i * PAGE_SIZE, PhysAddr(slot.0 + i * 8)))
+    pub fn address_of(&self, slot: PhysAddr) -> u64 {
+        self.address + (slot.0 - self.slot.0) / 8 * PAGE_SIZE
     }
+
+    /// Calls `visit` with slot and value of every entry that is set. Most are not, in most tables, so
+    /// a cache line of eight is looked at at a time.
+    #[inline]
+    pub fn for_each_present(
+        &self,
+        frames: &mut Frames,
+        mut visit: impl FnMut(&mut Frames, PhysAddr, u64),
+    ) {
+        let mut slot = self.slot.0;
+        let end = self.slot_of(self.end).0;
+        while slot < end {
+            let line_end = (slot | (LINE - 1)).wrapping_add(1);
+            if line_end <= end && slot.is_multiple_of(LINE) && is_line_empty(&frames.window, slot) {
+                slot = line_end;
+                continue;
+            }
+            let stop = end.min(line_end);
+            while slot < stop {
+                let entry = frames.window.word(PhysAddr(slot));
+                if entry != 0 {
+                    visit(frames, PhysAddr(slot), entry);
+                }
+                slot = slot.wrapping_add(8);
+            }
+        }
+    }
+
+    /// The run from its first entry that is set; `None` if none is.
+    #[inline]
+    pub fn trimmed(&self, window: &PhysWindow) -> Option<Self> {
+        let mut slot = self.slot.0;
+        let end = self.slot_of(self.end).0;
+        while slot < end {
+            if slot.is_multiple_of(LINE)
+                && slot.wrapping_add(LINE) <= end
+                && is_line_empty(window, slot)
+            {
+                slot = slot.wrapping_add(LINE);
+            } else if window.word(PhysAddr(slot)) != 0 {
+                let slot = PhysAddr(slot);
+                return Some(Self {
+                    slot,
+                    address: self.address_of(slot),
+                    end: self.end,
+                });
+            } else {
+                slot = slot.wrapping_add(8);
+            }
+        }
+        None
+    }
+}
+
+/// Whether no entry of a cache line is set.
+#[inline]
+fn is_line_empty(window: &PhysWindow, slot: u64) -> bool {
+    let word = |i: u64| window.word(PhysAddr(slot.wrapping_add(8 * i)));
+    word(0) | word(1) | word(2) | word(3) | word(4) | word(5) | word(6) | word(7) == 0
+}
+
+/// Whether one table of leaf entries holds the entries of both addresses.
+pub(super) const fn shares_table(one: u64, two: u64) -> bool {
+    one / span(2) == two / span(2)
 }
 
 /// The frame that an entry of any level names.
@@ -162,7 +227,11 @@ impl PageTable {
     /// Frees the tables that `range` used and that translate nothing outside of `hole`. All leaf
     /// entries in the hole are 0 already.
     pub fn free_tables(&self, frames: &mut Frames, range: Range<u64>, hole: Range<u64>) {
-        free_below(frames, self.root, 4, range, &hole);
+        // Most often the neighbours are near, and no whole table lies between them.
+        let first = (range.start & !(span(2) - 1)).max(hole.start.next_multiple_of(span(2)));
+        if first < range.end && first + span(2) <= hole.end {
+            free_below(frames, self.root, 4, range, &hole);
+        }
     }
 
     /// Frees the root. Everything below is gone, and its entries are 0.

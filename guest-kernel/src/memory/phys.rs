@@ -3,8 +3,7 @@
 //! Every access of the kernel to a frame's bytes goes through here.
 #![allow(unsafe_code)]
 
-use super::address::{Frame, PhysAddr};
-use forkvm_abi::PAGE_SIZE;
+use super::address::{Frame, PAGE_BYTES, PhysAddr};
 
 /// Access to physical frames by number. Cheap to copy.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +14,7 @@ pub struct PhysWindow {
 /// The 512 entries of a page table.
 pub type Table = [u64; 512];
 /// The bytes of a frame.
-pub type Page = [u8; PAGE_SIZE as usize];
+pub type Page = [u8; PAGE_BYTES];
 
 impl PhysWindow {
     /// A window in which GPA 0 stands at `base`.
@@ -32,12 +31,15 @@ impl PhysWindow {
     /// memory for host tests. Asking for an address behind them is undefined behaviour.
     #[cfg(not(target_os = "none"))]
     pub fn hosted(bytes: usize) -> Self {
-        let layout = core::alloc::Layout::from_size_align(bytes.max(1), PAGE_SIZE as usize)
+        // Aligned by hand: an allocator that is asked to align clears the memory page by page.
+        let layout = core::alloc::Layout::array::<u8>(bytes + PAGE_BYTES)
             .expect("the size of guest memory fits the address space");
         // SAFETY: the layout's size is not zero.
-        let base = unsafe { alloc::alloc::alloc_zeroed(layout) };
-        assert!(!base.is_null(), "the host has memory for the test");
-        Self { base }
+        let start = unsafe { alloc::alloc::alloc_zeroed(layout) };
+        assert!(!start.is_null(), "the host has memory for the test");
+        Self {
+            base: start.wrapping_add(start.align_offset(PAGE_BYTES)),
+        }
     }
 
     fn pointer(self, address: PhysAddr) -> *mut u8 {
@@ -73,23 +75,21 @@ impl PhysWindow {
         unsafe { &mut *self.pointer(frame.address()).cast() }
     }
 
-    /// The 8-byte word at an address (rounded down to 8): an entry of a page table or of the frame
-    /// table. Nothing is borrowed, so this is what code uses that edits several tables at once.
+    /// The 8-byte word at an address that is a multiple of 8: an entry of a page table or of the
+    /// frame table. Nothing is borrowed, so this is what code uses that edits several tables at once.
     #[inline]
     pub fn word(&self, address: PhysAddr) -> u64 {
-        // SAFETY: mapped and readable by `new`'s contract; aligned by the mask.
-        unsafe { self.pointer(PhysAddr(address.0 & !7)).cast::<u64>().read() }
+        debug_assert!(address.0.is_multiple_of(8), "words are aligned");
+        // SAFETY: mapped and readable by `new`'s contract.
+        unsafe { self.pointer(address).cast::<u64>().read_unaligned() }
     }
 
-    /// Changes the 8-byte word at an address (rounded down to 8).
+    /// Changes the 8-byte word at an address that is a multiple of 8.
     #[inline]
     pub fn set_word(&mut self, address: PhysAddr, value: u64) {
-        // SAFETY: mapped and writable by `new`'s contract; aligned by the mask.
-        unsafe {
-            self.pointer(PhysAddr(address.0 & !7))
-                .cast::<u64>()
-                .write(value)
-        }
+        debug_assert!(address.0.is_multiple_of(8), "words are aligned");
+        // SAFETY: mapped and writable by `new`'s contract.
+        unsafe { self.pointer(address).cast::<u64>().write_unaligned(value) }
     }
 
     /// Fills a frame with zeros.
@@ -104,7 +104,7 @@ impl PhysWindow {
         assert_ne!(from, to, "a frame is not copied onto itself");
         let (from, to) = (self.pointer(from.address()), self.pointer(to.address()));
         // SAFETY: both frames are mapped by `new`'s contract and distinct, hence do not overlap.
-        unsafe { core::ptr::copy_nonoverlapping(from, to, PAGE_SIZE as usize) }
+        unsafe { core::ptr::copy_nonoverlapping(from, to, PAGE_BYTES) }
     }
 
     /// A run of physically contiguous bytes, such as a file of the root image.

@@ -66,8 +66,7 @@ impl AddressSpace {
                 return Err(Errno::ENOMEM);
             }
         }
-        self.vmas.split(start);
-        self.vmas.split(end);
+        self.vmas.isolate(start, end);
         self.account(end - start, old, u64::wrapping_sub);
         self.account(end - start, new, u64::wrapping_add);
         self.vmas.change_flags(start, end, |_| new);
@@ -83,14 +82,11 @@ impl AddressSpace {
         let mut lost = 0;
         let mut at = start;
         while let Some(run) = self.table.next_run(&frames.window, at, end) {
-            for (_, slot) in run.slots() {
-                let old = frames.window.word(slot);
-                if old != 0 {
-                    let new = old & ADDRESS_MASK | page_bits(frames, vma, old);
-                    lost |= (old & !new & (WRITABLE | USER)) | (new & !old & NO_EXECUTE);
-                    frames.window.set_word(slot, new);
-                }
-            }
+            run.for_each_present(frames, |frames, slot, old| {
+                let new = old & ADDRESS_MASK | page_bits(frames, vma, old);
+                lost |= (old & !new & (WRITABLE | USER)) | (new & !old & NO_EXECUTE);
+                frames.window.set_word(slot, new);
+            });
             at = run.end;
         }
         if lost != 0 {

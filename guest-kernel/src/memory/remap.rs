@@ -1,6 +1,6 @@
 //! mremap(2) on an address space: pages change their address by moving PTEs, never by copying.
 
-use super::address::{PhysAddr, page_up};
+use super::address::page_up;
 use super::frames::{Frames, OutOfFrames};
 use super::map::{MAX_VMAS, Placement, may_commit, page_range};
 use super::space::AddressSpace;
@@ -98,6 +98,10 @@ impl AddressSpace {
         if old + old_len > vma.end() {
             return Err(Errno::EFAULT);
         }
+        // No offset in a file or shared object may overflow.
+        vma.offset_of(old)
+            .checked_add(new_len)
+            .ok_or(Errno::EINVAL)?;
         let more = new_len - old_len;
         if !self.may_expand(more, vma.flags()) || !may_commit(frames, more, vma.flags()) {
             return Err(Errno::ENOMEM);
@@ -175,44 +179,33 @@ impl AddressSpace {
         len: u64,
         target: u64,
     ) -> Result<(), OutOfFrames> {
-        self.each_page(frames, old, len, |frames, address, _| {
+        let mut at = old;
+        while let Some(run) = self.table.next_run(&frames.window, at, old + len) {
+            // One table's pages go to two tables at most.
             self.table
-                .slot_or_create(frames, address - old + target)
-                .map(drop)
-        })
+                .slot_or_create(frames, run.address - old + target)?;
+            self.table
+                .slot_or_create(frames, run.end - PAGE_SIZE - old + target)?;
+            at = run.end;
+        }
+        Ok(())
     }
 
     /// Moves the entries themselves.
     fn move_pages(&mut self, frames: &mut Frames, old: u64, len: u64, target: u64) {
-        let moved = self.each_page(frames, old, len, |frames, address, from| {
-            let to = self.table.slot_or_create(frames, address - old + target)?;
-            let entry = frames.window.word(from);
-            frames.window.set_word(to, entry);
-            frames.window.set_word(from, 0);
-            Ok(())
-        });
-        moved.expect("the tables exist already");
-        self.flush_range(old, old + len);
-    }
-
-    /// Calls `visit` with the address and slot of every page of a range that has a PTE.
-    fn each_page(
-        &self,
-        frames: &mut Frames,
-        start: u64,
-        len: u64,
-        mut visit: impl FnMut(&mut Frames, u64, PhysAddr) -> Result<(), OutOfFrames>,
-    ) -> Result<(), OutOfFrames> {
-        let mut at = start;
-        while let Some(run) = self.table.next_run(&frames.window, at, start + len) {
-            for (address, slot) in run.slots() {
-                if frames.window.word(slot) != 0 {
-                    visit(frames, address, slot)?;
-                }
-            }
+        let table = &self.table;
+        let mut at = old;
+        while let Some(run) = table.next_run(&frames.window, at, old + len) {
+            run.for_each_present(frames, |frames, slot, entry| {
+                let to = table.slot(&frames.window, run.address_of(slot) - old + target);
+                frames
+                    .window
+                    .set_word(to.expect("the tables were made before"), entry);
+                frames.window.set_word(slot, 0);
+            });
             at = run.end;
         }
-        Ok(())
+        self.flush_range(old, old + len);
     }
 }
 

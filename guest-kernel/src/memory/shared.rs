@@ -46,29 +46,20 @@ impl SharedPages {
         Ok(frame)
     }
 
-    /// Names all frames it holds a reference to.
-    pub fn for_each_frame(&self, frames: &Frames, mut visit: impl FnMut(Frame)) {
-        let mut at = 0;
-        while let Some(run) = self.pages.next_run(&frames.window, at, self.size) {
-            run.slots()
-                .map(|(_, slot)| frames.window.word(slot))
-                .filter(|entry| *entry != 0)
-                .for_each(|entry| visit(frame_of(entry)));
-            at = run.end;
-        }
+    /// Root of the table of pages.
+    #[cfg(test)]
+    pub(super) fn root(&self) -> Frame {
+        self.pages.root()
     }
 
     /// Gives all frames back.
     pub fn destroy(self, frames: &mut Frames) {
         let mut at = 0;
         while let Some(run) = self.pages.next_run(&frames.window, at, self.size) {
-            for (_, slot) in run.slots() {
-                let entry = frames.window.word(slot);
-                if entry != 0 {
-                    frames.window.set_word(slot, 0);
-                    frames.release(frame_of(entry));
-                }
-            }
+            run.for_each_present(frames, |frames, slot, entry| {
+                frames.window.set_word(slot, 0);
+                frames.release(frame_of(entry));
+            });
             at = run.end;
         }
         self.pages

@@ -9,8 +9,9 @@
 
 use super::frames::{Frames, OutOfFrames};
 use super::map::GapSearch;
-use super::page_table::{LOWER_HALF_END, PageTable, frame_of};
-use super::vma::{Vma, VmaSet, is_data};
+use super::page_table::{LOWER_HALF_END, PageTable, frame_of, shares_table};
+use super::vma::{Vma, is_data};
+use super::vma_set::VmaSet;
 use core::ops::Range;
 use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::layout::{DIRECT_MAP_SLOT, KERNEL_SLOT, USER_END};
@@ -184,13 +185,21 @@ impl AddressSpace {
     /// entries that may be set are ever looked at.
     pub fn destroy(mut self, frames: &mut Frames) {
         crate::arch::forget_space(self.cr3());
-        while let Some(vma) = self.vmas.pop_first() {
-            self.drop_pages(frames, vma.start(), vma.end());
-            let ceiling = self.vmas.iter().next().map_or(LOWER_HALF_END, Vma::start);
-            self.table
-                .free_tables(frames, vma.start()..vma.end(), 0..ceiling);
-            vma.retire(frames);
+        let vmas = core::mem::take(&mut self.vmas);
+        let mut spans = vmas.spans(|_| Some(())).peekable();
+        let mut tables_from = None;
+        while let Some((span, ())) = spans.next() {
+            self.drop_pages(frames, span.start, span.end);
+            let next = spans.peek().map_or(LOWER_HALF_END, |(next, ())| next.start);
+            let from = *tables_from.get_or_insert(span.start);
+            if !shares_table(span.end - PAGE_SIZE, next) {
+                self.table.free_tables(frames, from..span.end, 0..next);
+                tables_from = None;
+            }
         }
+        drop(spans);
+        vmas.into_vmas().for_each(|vma| vma.retire(frames));
+
         let root = frames.window.table_mut(self.table.root());
         root[DIRECT_MAP_SLOT] = 0;
         root[KERNEL_SLOT] = 0;
@@ -199,20 +208,18 @@ impl AddressSpace {
 
     /// Takes all PTEs out of a range and gives their references back.
     pub(super) fn drop_pages(&mut self, frames: &mut Frames, start: u64, end: u64) {
-        let before = self.usage.resident;
+        let mut dropped = 0u64;
         let mut at = start;
         while let Some(run) = self.table.next_run(&frames.window, at, end) {
-            for (_, slot) in run.slots() {
-                let entry = frames.window.word(slot);
-                if entry != 0 {
-                    frames.window.set_word(slot, 0);
-                    frames.release(frame_of(entry));
-                    self.usage.resident -= 1;
-                }
-            }
+            run.for_each_present(frames, |frames, slot, entry| {
+                frames.window.set_word(slot, 0);
+                frames.release(frame_of(entry));
+                dropped = dropped.wrapping_add(1);
+            });
             at = run.end;
         }
-        if self.usage.resident != before {
+        if dropped != 0 {
+            self.usage.resident -= dropped;
             self.flush_range(start, end);
         }
     }

@@ -42,12 +42,18 @@ const NAMESPACES: u64 = (uapi::CLONE_NEWNS
 impl CloneRequest {
     /// fork(2).
     pub fn fork() -> Self {
-        Self { exit_signal: uapi::SIGCHLD, ..Self::default() }
+        Self {
+            exit_signal: uapi::SIGCHLD,
+            ..Self::default()
+        }
     }
 
     /// vfork(2).
     pub fn vfork() -> Self {
-        Self { flags: u64::from(uapi::CLONE_VFORK | uapi::CLONE_VM), ..Self::fork() }
+        Self {
+            flags: u64::from(uapi::CLONE_VFORK | uapi::CLONE_VM),
+            ..Self::fork()
+        }
     }
 
     /// Whether a CLONE_ bit is set.
@@ -62,12 +68,17 @@ impl CloneRequest {
             || both(uapi::CLONE_NEWUSER, uapi::CLONE_FS)
             || (self.has(uapi::CLONE_THREAD) && !self.has(uapi::CLONE_SIGHAND))
             || (self.has(uapi::CLONE_SIGHAND) && !self.has(uapi::CLONE_VM))
-            || (self.has(uapi::CLONE_THREAD) && self.flags & u64::from(uapi::CLONE_NEWUSER | uapi::CLONE_NEWPID) != 0)
+            || (self.has(uapi::CLONE_THREAD)
+                && self.flags & u64::from(uapi::CLONE_NEWUSER | uapi::CLONE_NEWPID) != 0)
             || (self.has(uapi::CLONE_SIGHAND) && self.flags & uapi::CLONE_CLEAR_SIGHAND != 0)
             || both(uapi::CLONE_PIDFD, uapi::CLONE_DETACHED)
             || self.has(uapi::CLONE_PIDFD)
             || self.flags & (NAMESPACES | uapi::CLONE_INTO_CGROUP) != 0;
-        if forbidden { Err(Errno::EINVAL) } else { Ok(()) }
+        if forbidden {
+            Err(Errno::EINVAL)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -84,7 +95,8 @@ impl Kernel {
 
         // Identity: what can fail for want of a number comes first.
         let pid = self.take_pid(request)?;
-        let mut child = Task::new(self.tasks[parent].group);
+        let fpu = self.tasks[parent].fpu.fork();
+        let mut child = Task::new(self.tasks[parent].group, fpu);
         child.record.pid = pid;
         self.inherit_identity(parent, &mut child);
 
@@ -141,12 +153,21 @@ impl Kernel {
     }
 
     /// Address space: shared with CLONE_VM, else copied on write. ENOMEM.
-    fn inherit_memory(&mut self, parent: TaskId, child: &mut Task, request: &CloneRequest) -> Result<(), Errno> {
-        let Some(space) = self.tasks[parent].space else { return Ok(()) };
+    fn inherit_memory(
+        &mut self,
+        parent: TaskId,
+        child: &mut Task,
+        request: &CloneRequest,
+    ) -> Result<(), Errno> {
+        let Some(space) = self.tasks[parent].space else {
+            return Ok(());
+        };
         let own = if request.has(uapi::CLONE_VM) {
             self.spaces.share(space)
         } else {
-            let copy = self.spaces[space].fork(&mut self.frames).map_err(|_| Errno::ENOMEM)?;
+            let copy = self.spaces[space]
+                .fork(&mut self.frames)
+                .map_err(|_| Errno::ENOMEM)?;
             self.spaces.insert(copy)
         };
         child.space = Some(own);
@@ -159,7 +180,11 @@ impl Kernel {
     fn inherit_files(&mut self, parent: TaskId, child: &mut Task, request: &CloneRequest) {
         if let Some(table) = self.tasks[parent].files {
             let share = request.has(uapi::CLONE_FILES);
-            child.files = Some(if share { self.fs.tables.share(table) } else { self.fs.copy_table(table) });
+            child.files = Some(if share {
+                self.fs.tables.share(table)
+            } else {
+                self.fs.copy_table(table)
+            });
         }
         if let Some(context) = self.tasks[parent].context {
             child.context = Some(if request.has(uapi::CLONE_FS) {
@@ -188,14 +213,17 @@ impl Kernel {
         let parent = &self.tasks[parent].signals;
         child.signals.mask = parent.mask;
         let own_stack = request.has(uapi::CLONE_VM) && !request.has(uapi::CLONE_VFORK);
-        child.signals.alternate_stack = if own_stack { AlternateStack::default() } else { parent.alternate_stack };
+        child.signals.alternate_stack = if own_stack {
+            AlternateStack::default()
+        } else {
+            parent.alternate_stack
+        };
     }
 
     /// Registers are copied; the child sees 0 where the parent sees its pid.
     fn inherit_registers(&mut self, parent: TaskId, child: &mut Task, request: &CloneRequest) {
         let parent = &mut self.tasks[parent];
         crate::arch::save_segment_bases(&mut parent.record);
-        child.fpu = parent.fpu.fork();
         child.record.regs = parent.record.regs;
         child.record.vector = parent.record.vector;
         child.record.regs.rax = 0;
@@ -203,7 +231,11 @@ impl Kernel {
             child.record.regs.rsp = request.stack;
         }
         child.record.gs_base = parent.record.gs_base;
-        child.record.fs_base = if request.has(uapi::CLONE_SETTLS) { request.tls } else { parent.record.fs_base };
+        child.record.fs_base = if request.has(uapi::CLONE_SETTLS) {
+            request.tls
+        } else {
+            parent.record.fs_base
+        };
     }
 
     /// A thread joins its maker's process; a new process becomes its maker's child, or its sibling (CLONE_PARENT).
@@ -218,7 +250,10 @@ impl Kernel {
             return;
         }
         let group = self.new_process(own, child, request);
-        let siblings = self.groups[own].family.parent.filter(|_| request.has(uapi::CLONE_PARENT));
+        let siblings = self.groups[own]
+            .family
+            .parent
+            .filter(|_| request.has(uapi::CLONE_PARENT));
         let (elder, thread) = match siblings {
             Some(grandparent) => (grandparent, self.groups[own].family.parent_thread),
             None => (own, parent),
@@ -232,12 +267,21 @@ impl Kernel {
     }
 
     /// What the threads of the new process will share; all of it is copied from the old one or starts empty.
-    fn new_process(&mut self, old: Id<ThreadGroup>, leader: TaskId, request: &CloneRequest) -> Id<ThreadGroup> {
+    fn new_process(
+        &mut self,
+        old: Id<ThreadGroup>,
+        leader: TaskId,
+        request: &CloneRequest,
+    ) -> Id<ThreadGroup> {
         let tgid = self.tasks[leader].record.pid;
         let old = &self.groups[old];
         let process_group = self.tasks.process_groups.share(old.process_group);
         // A sibling reports to the same parent in the same way.
-        let exit_signal = if request.has(uapi::CLONE_PARENT) { old.exit_signal } else { request.exit_signal };
+        let exit_signal = if request.has(uapi::CLONE_PARENT) {
+            old.exit_signal
+        } else {
+            request.exit_signal
+        };
         let mut process = ThreadGroup::new(tgid, leader, process_group, old.limits, exit_signal);
         process.dumpable = old.dumpable;
         process.exe = old.exe;

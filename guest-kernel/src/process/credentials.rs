@@ -35,7 +35,12 @@ impl Ids {
     }
 
     /// setreuid(2), setregid(2).
-    pub fn set_real_effective(&mut self, real: u32, effective: u32, privileged: bool) -> Result<(), Errno> {
+    pub fn set_real_effective(
+        &mut self,
+        real: u32,
+        effective: u32,
+        privileged: bool,
+    ) -> Result<(), Errno> {
         let old = *self;
         let real_allowed = real == KEEP || privileged || real == old.real || real == old.effective;
         let effective_allowed = effective == KEEP || privileged || old.knows(effective);
@@ -56,8 +61,18 @@ impl Ids {
     }
 
     /// setresuid(2), setresgid(2).
-    pub fn set_all(&mut self, real: u32, effective: u32, saved: u32, privileged: bool) -> Result<(), Errno> {
-        if !privileged && [real, effective, saved].into_iter().any(|id| id != KEEP && !self.knows(id)) {
+    pub fn set_all(
+        &mut self,
+        real: u32,
+        effective: u32,
+        saved: u32,
+        privileged: bool,
+    ) -> Result<(), Errno> {
+        if !privileged
+            && [real, effective, saved]
+                .into_iter()
+                .any(|id| id != KEEP && !self.knows(id))
+        {
             return Err(Errno::EPERM);
         }
         if real != KEEP {
@@ -105,7 +120,9 @@ impl Credentials {
     /// Whether a task with these ids may signal one with `target`'s (kill(2)).
     pub fn may_signal(&self, target: &Self) -> bool {
         self.is_privileged()
-            || [self.user.effective, self.user.real].into_iter().any(|id| id == target.user.real || id == target.user.saved)
+            || [self.user.effective, self.user.real]
+                .into_iter()
+                .any(|id| id == target.user.real || id == target.user.saved)
     }
 }
 
@@ -114,7 +131,12 @@ mod tests {
     use super::*;
 
     fn ids(real: u32, effective: u32, saved: u32) -> Ids {
-        Ids { real, effective, saved, file_system: effective }
+        Ids {
+            real,
+            effective,
+            saved,
+            file_system: effective,
+        }
     }
 
     #[test]
@@ -142,7 +164,10 @@ mod tests {
 
     #[test]
     fn strangers_may_not_signal() {
-        let of = |uid| Credentials { user: ids(uid, uid, uid), group: Ids::default() };
+        let of = |uid| Credentials {
+            user: ids(uid, uid, uid),
+            group: Ids::default(),
+        };
         assert!(of(0).may_signal(&of(5)));
         assert!(of(5).may_signal(&of(5)));
         assert!(!of(5).may_signal(&of(6)));

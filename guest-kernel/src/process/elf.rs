@@ -17,7 +17,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout};
 /// First bytes of every ELF file.
 pub const MAGIC: [u8; 4] = *b"\x7fELF";
 /// Program headers at most: Linux reads no more than a page of them.
-const MAX_HEADERS: usize = PAGE_SIZE as usize / size_of::<ProgramHeader>();
+const MAX_HEADERS: u64 = PAGE_SIZE / PROGRAM_HEADER_BYTES;
 /// Bytes of an interpreter's path, its NUL included.
 const INTERPRETER_MAX: u64 = 4096;
 
@@ -140,7 +140,9 @@ impl Program {
             let entry = ProgramHeader::read_from_bytes(entry).map_err(|_| Errno::ENOEXEC)?;
             match entry.kind {
                 PT_LOAD => program.add_segment(file, &entry)?,
-                PT_INTERP if program.interpreter.is_none() => program.interpreter = Some(interpreter(file, &entry)?),
+                PT_INTERP if program.interpreter.is_none() => {
+                    program.interpreter = Some(interpreter(file, &entry)?)
+                }
                 PT_PHDR => announced_headers = entry.address,
                 PT_GNU_STACK => program.executable_stack = entry.flags & PF_X != 0,
                 _ => {}
@@ -152,13 +154,18 @@ impl Program {
         if program.entry >= USER_END {
             return Err(Errno::EINVAL);
         }
-        program.headers = program.address_of_offset(header.headers_offset).unwrap_or(announced_headers);
+        program.headers = program
+            .address_of_offset(header.headers_offset)
+            .unwrap_or(announced_headers);
         Ok(program)
     }
 
     /// First page and first byte behind the last page, both page-aligned.
     pub fn span(&self) -> Range<u64> {
-        let first = self.segments.first().map_or(0, |segment| page_down(segment.address));
+        let first = self
+            .segments
+            .first()
+            .map_or(0, |segment| page_down(segment.address));
         let last = self.segments.last().map_or(0, Segment::end);
         first..page_up(last).unwrap_or(last)
     }
@@ -166,18 +173,28 @@ impl Program {
     /// Takes a PT_LOAD in. EINVAL as Linux for sizes and addresses that cannot be; ENOEXEC for a truncated file
     /// and for segments that overlap or are out of order.
     fn add_segment(&mut self, file: &[u8], entry: &ProgramHeader) -> Result<(), Errno> {
-        let end = entry.address.checked_add(entry.memory_bytes).ok_or(Errno::EINVAL)?;
+        let end = entry
+            .address
+            .checked_add(entry.memory_bytes)
+            .ok_or(Errno::EINVAL)?;
         if entry.file_bytes > entry.memory_bytes || end > USER_END {
             return Err(Errno::EINVAL);
         }
         if entry.address % PAGE_SIZE != entry.offset % PAGE_SIZE {
             return Err(Errno::EINVAL);
         }
-        let file_end = entry.offset.checked_add(entry.file_bytes).ok_or(Errno::EINVAL)?;
+        let file_end = entry
+            .offset
+            .checked_add(entry.file_bytes)
+            .ok_or(Errno::EINVAL)?;
         if entry.file_bytes > 0 && file_end > file.len() as u64 {
             return Err(Errno::ENOEXEC);
         }
-        if self.segments.last().is_some_and(|previous| previous.end() > entry.address) {
+        if self
+            .segments
+            .last()
+            .is_some_and(|previous| previous.end() > entry.address)
+        {
             return Err(Errno::ENOEXEC);
         }
         // Linux, too, takes no notice of an alignment that is no power of two.
@@ -198,8 +215,13 @@ impl Program {
 
     /// Where a byte of the file is found in memory.
     fn address_of_offset(&self, offset: u64) -> Option<u64> {
-        let holds = |segment: &&Segment| offset >= segment.offset && offset - segment.offset < segment.file_bytes;
-        self.segments.iter().find(holds).map(|segment| segment.address + (offset - segment.offset))
+        let holds = |segment: &&Segment| {
+            offset >= segment.offset && offset - segment.offset < segment.file_bytes
+        };
+        self.segments
+            .iter()
+            .find(holds)
+            .map(|segment| segment.address + (offset - segment.offset))
     }
 }
 
@@ -211,8 +233,12 @@ fn file_header(file: &[u8]) -> Result<FileHeader, Errno> {
         && header.machine == MACHINE_X86_64
         && (header.kind == TYPE_EXEC || header.kind == TYPE_DYN)
         && usize::from(header.program_header_bytes) == size_of::<ProgramHeader>()
-        && (1..=MAX_HEADERS).contains(&usize::from(header.program_headers));
-    if fits { Ok(header) } else { Err(Errno::ENOEXEC) }
+        && (1..=MAX_HEADERS).contains(&u64::from(header.program_headers));
+    if fits {
+        Ok(header)
+    } else {
+        Err(Errno::ENOEXEC)
+    }
 }
 
 fn program_headers<'a>(file: &'a [u8], header: &FileHeader) -> Result<&'a [u8], Errno> {
@@ -252,7 +278,14 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     /// A header as little-endian bytes.
-    pub(crate) fn program_header(kind: u32, flags: u32, offset: u64, address: u64, file: u64, memory: u64) -> Vec<u8> {
+    pub(crate) fn program_header(
+        kind: u32,
+        flags: u32,
+        offset: u64,
+        address: u64,
+        file: u64,
+        memory: u64,
+    ) -> Vec<u8> {
         let mut bytes = [kind.to_le_bytes(), flags.to_le_bytes()].concat();
         for field in [offset, address, address, file, memory, PAGE_SIZE] {
             bytes.extend(field.to_le_bytes());
@@ -291,33 +324,76 @@ pub(crate) mod tests {
     fn an_ordinary_program_is_understood() {
         let program = Program::parse(&ordinary()).unwrap();
         assert!(!program.relocatable && !program.executable_stack && program.interpreter.is_none());
-        assert_eq!((program.entry, program.headers, program.header_count), (0x40_1000, 0x40_0040, 3));
+        assert_eq!(
+            (program.entry, program.headers, program.header_count),
+            (0x40_1000, 0x40_0040, 3)
+        );
         assert_eq!(program.span(), 0x40_0000..0x40_6000);
-        let protections: Vec<_> = program.segments.iter().map(|segment| segment.protection).collect();
+        let protections: Vec<_> = program
+            .segments
+            .iter()
+            .map(|segment| segment.protection)
+            .collect();
         assert_eq!(protections, [vma::READ | vma::EXEC, vma::READ | vma::WRITE]);
     }
 
     #[test]
     fn the_interpreter_is_found() {
         let load = program_header(PT_LOAD, PF_R, 0, 0, 0x1000, 0x1000);
-        let mut dynamic = file(TYPE_DYN, 0, &[load.clone(), program_header(PT_INTERP, PF_R, 0x200, 0x200, 8, 8)], 0x1000);
+        let mut dynamic = file(
+            TYPE_DYN,
+            0,
+            &[
+                load.clone(),
+                program_header(PT_INTERP, PF_R, 0x200, 0x200, 8, 8),
+            ],
+            0x1000,
+        );
         dynamic[0x200..0x208].copy_from_slice(b"/lib/ld\0");
         let program = Program::parse(&dynamic).unwrap();
-        assert_eq!(program.interpreter.map(|path| &dynamic[path]), Some(&b"/lib/ld"[..]));
+        assert_eq!(
+            program.interpreter.map(|path| &dynamic[path]),
+            Some(&b"/lib/ld"[..])
+        );
         dynamic[0x207] = b'x';
         assert_eq!(Program::parse(&dynamic), Err(Errno::ENOEXEC));
     }
 
     #[test]
     fn what_is_no_program_for_this_machine_is_enoexec() {
-        for (offset, value) in [(0, 0), (4, 1), (5, 2), (16, 1), (18, 3), (54, 32), (56, 0), (56, 200)] {
+        for (offset, value) in [
+            (0, 0),
+            (4, 1),
+            (5, 2),
+            (16, 1),
+            (18, 3),
+            (54, 32),
+            (56, 0),
+            (56, 200),
+        ] {
             let mut bytes = ordinary();
             bytes[offset] = value;
-            assert_eq!(Program::parse(&bytes), Err(Errno::ENOEXEC), "byte {offset} = {value}");
+            assert_eq!(
+                Program::parse(&bytes),
+                Err(Errno::ENOEXEC),
+                "byte {offset} = {value}"
+            );
         }
         assert_eq!(Program::parse(b"\x7fELF"), Err(Errno::ENOEXEC));
-        assert_eq!(Program::parse(&ordinary()[..0x1800]), Err(Errno::ENOEXEC), "truncated");
-        assert_eq!(Program::parse(&file(TYPE_EXEC, 0, &[program_header(PT_GNU_STACK, 0, 0, 0, 0, 0)], 0)), Err(Errno::ENOEXEC));
+        assert_eq!(
+            Program::parse(&ordinary()[..0x1800]),
+            Err(Errno::ENOEXEC),
+            "truncated"
+        );
+        assert_eq!(
+            Program::parse(&file(
+                TYPE_EXEC,
+                0,
+                &[program_header(PT_GNU_STACK, 0, 0, 0, 0, 0)],
+                0
+            )),
+            Err(Errno::ENOEXEC)
+        );
     }
 
     #[test]
@@ -327,19 +403,42 @@ pub(crate) mod tests {
             Program::parse(&file(TYPE_EXEC, 0x1_0000, &[load], 0x2000)).map(|_| ())
         };
         assert_eq!(with(0, 0x1_0000, 0x1000, 0x1000), Ok(()));
-        assert_eq!(with(0, 0x1_0000, 0x1000, 0xfff), Err(Errno::EINVAL), "more in the file than in memory");
+        assert_eq!(
+            with(0, 0x1_0000, 0x1000, 0xfff),
+            Err(Errno::EINVAL),
+            "more in the file than in memory"
+        );
         assert_eq!(with(1, 0x1_0000, 1, 1), Err(Errno::EINVAL), "not congruent");
-        assert_eq!(with(0, 0xffff_8000_0000_0000, 1, 1), Err(Errno::EINVAL), "in the kernel's half");
-        assert_eq!(with(0, USER_END - 0x1000, 1, 0x1001), Err(Errno::EINVAL), "over the end of user space");
-        assert_eq!(with(0, 0x1_0000, 1, u64::MAX), Err(Errno::EINVAL), "absurd size");
-        assert_eq!(with(u64::MAX - 0xfff, 0x1_0000, 0x1000, 0x1000), Err(Errno::EINVAL), "offset overflows");
+        assert_eq!(
+            with(0, 0xffff_8000_0000_0000, 1, 1),
+            Err(Errno::EINVAL),
+            "in the kernel's half"
+        );
+        assert_eq!(
+            with(0, USER_END - 0x1000, 1, 0x1001),
+            Err(Errno::EINVAL),
+            "over the end of user space"
+        );
+        assert_eq!(
+            with(0, 0x1_0000, 1, u64::MAX),
+            Err(Errno::EINVAL),
+            "absurd size"
+        );
+        assert_eq!(
+            with(u64::MAX - 0xfff, 0x1_0000, 0x1000, 0x1000),
+            Err(Errno::EINVAL),
+            "offset overflows"
+        );
     }
 
     #[test]
     fn overlapping_segments_are_refused() {
         let one = program_header(PT_LOAD, PF_R, 0, 0x1_0000, 0x1000, 0x1001);
         let two = program_header(PT_LOAD, PF_R, 0x1000, 0x1_1000, 0x1000, 0x1000);
-        assert_eq!(Program::parse(&file(TYPE_EXEC, 0, &[one, two], 0x2000)), Err(Errno::ENOEXEC));
+        assert_eq!(
+            Program::parse(&file(TYPE_EXEC, 0, &[one, two], 0x2000)),
+            Err(Errno::ENOEXEC)
+        );
     }
 
     proptest! {

@@ -44,7 +44,10 @@ impl Kernel {
         if self.groups[group].others.is_empty() {
             return;
         }
-        let others: Vec<TaskId> = self.living_threads(group).filter(|thread| *thread != caller).collect();
+        let others: Vec<TaskId> = self
+            .living_threads(group)
+            .filter(|thread| *thread != caller)
+            .collect();
         for thread in others {
             self.scheduler.remove(thread);
             self.end_thread(thread, status);
@@ -83,7 +86,9 @@ impl Kernel {
         let released = &mut self.tasks[task];
         released.record.cr3 = 0;
         released.record.first_vma = 0;
-        let Some(space) = released.space.take() else { return };
+        let Some(space) = released.space.take() else {
+            return;
+        };
         if let Some(space) = self.spaces.release(space) {
             space.destroy(&mut self.frames);
         }
@@ -91,7 +96,9 @@ impl Kernel {
 
     /// The vfork parent, if one waits for this task, may go on: its memory is its own again.
     pub fn release_vfork_parent(&mut self, task: TaskId) {
-        let Some(parent) = self.tasks[task].vfork_parent.take() else { return };
+        let Some(parent) = self.tasks[task].vfork_parent.take() else {
+            return;
+        };
         let pid = self.tasks[task].record.pid;
         // The parent may be gone, or its slot someone else's, if it was killed while it waited.
         if let Some(waiting) = self.tasks.get_mut(parent)
@@ -104,13 +111,16 @@ impl Kernel {
 
     /// Whether the VM's work is done: the first program has ended, and nobody else can still write to the host.
     pub fn finished(&self) -> bool {
-        self.first_exit.is_some() && (self.boot.flags & flag::EXIT_WITH_FIRST != 0 || !self.fs.output_is_held())
+        self.first_exit.is_some()
+            && (self.boot.flags & flag::EXIT_WITH_FIRST != 0 || !self.fs.output_is_held())
     }
 
     /// set_tid_address(2): a thread's end is announced in memory that others still use.
     fn clear_child_tid(&mut self, task: TaskId) {
         let address = core::mem::take(&mut self.tasks[task].clear_child_tid);
-        let Some(space) = self.tasks[task].space else { return };
+        let Some(space) = self.tasks[task].space else {
+            return;
+        };
         if address != 0 && self.spaces.references(space) > 1 {
             // A bad address is the program's affair; Linux ignores it, too.
             let _ = self.user(task).write(address, &0u32);
@@ -119,7 +129,11 @@ impl Kernel {
 
     fn release_files(&mut self, task: TaskId) {
         let released = &mut self.tasks[task];
-        let (files, context, handlers) = (released.files.take(), released.context.take(), released.handlers.take());
+        let (files, context, handlers) = (
+            released.files.take(),
+            released.context.take(),
+            released.handlers.take(),
+        );
         if let Some(files) = files {
             self.fs.release_table(files);
             self.deliver_wakeups();
@@ -154,17 +168,31 @@ impl Kernel {
 
     /// Tells the parent that a child has ended. Whether the child is to be reaped now, unseen.
     fn announce_end(&mut self, group: Id<ThreadGroup>) -> bool {
-        let Some(parent) = self.groups[group].family.parent else { return true };
+        let Some(parent) = self.groups[group].family.parent else {
+            return true;
+        };
         if Some(parent) == self.tasks.init {
             return true;
         }
         let (signal, tgid) = (self.groups[group].exit_signal, self.groups[group].tgid);
-        let Some(handlers) = self.handlers_of(parent) else { return true };
+        let Some(handlers) = self.handlers_of(parent) else {
+            return true;
+        };
         let unseen = signal == uapi::SIGCHLD && self.handlers[handlers].discards_children();
-        if signal != 0 && !(signal == uapi::SIGCHLD && self.handlers[handlers].get(signal).handler == SIG_IGN) {
+        if signal != 0
+            && !(signal == uapi::SIGCHLD && self.handlers[handlers].get(signal).handler == SIG_IGN)
+        {
             let status = self.tasks[self.groups[group].leader].record.exit_status;
             let (code, value) = child_code(status);
-            self.signal_thread_group(parent, SignalInfo { signal, code, pid: tgid, value });
+            self.signal_thread_group(
+                parent,
+                SignalInfo {
+                    signal,
+                    code,
+                    pid: tgid,
+                    value: u64::from(value),
+                },
+            );
         }
         self.wake_child_waiters(parent);
         unseen
@@ -173,7 +201,9 @@ impl Kernel {
     /// Removes the last trace of a zombie: record, pid, places in family and process group.
     pub fn reap(&mut self, group: Id<ThreadGroup>) {
         disown(&mut self.groups, group);
-        let Some(group) = self.groups.release(group) else { return };
+        let Some(group) = self.groups.release(group) else {
+            return;
+        };
         self.tasks.remove(group.leader);
         self.leave_process_group(group.process_group);
     }
@@ -195,8 +225,13 @@ impl Kernel {
         if child.is_none() {
             return;
         }
-        let Some(reaper) = self.reaper_for(group) else { return };
-        let thread = self.living_threads(reaper).next().unwrap_or(self.groups[reaper].leader);
+        let Some(reaper) = self.reaper_for(group) else {
+            return;
+        };
+        let thread = self
+            .living_threads(reaper)
+            .next()
+            .unwrap_or(self.groups[reaper].leader);
         while let Some(orphan) = child {
             disown(&mut self.groups, orphan);
             adopt(&mut self.groups, reaper, thread, orphan);
@@ -213,9 +248,11 @@ impl Kernel {
 
     /// prctl(2), PR_SET_CHILD_SUBREAPER: the nearest living ancestor that asked for orphans; else pid 1.
     fn reaper_for(&self, group: Id<ThreadGroup>) -> Option<Id<ThreadGroup>> {
-        core::iter::successors(self.groups[group].family.parent, |ancestor| self.groups[*ancestor].family.parent)
-            .find(|ancestor| self.groups[*ancestor].is_subreaper && !self.is_zombie(*ancestor))
-            .or(self.tasks.init)
+        core::iter::successors(self.groups[group].family.parent, |ancestor| {
+            self.groups[*ancestor].family.parent
+        })
+        .find(|ancestor| self.groups[*ancestor].is_subreaper && !self.is_zombie(*ancestor))
+        .or(self.tasks.init)
     }
 
     /// prctl(2), PR_SET_PDEATHSIG: the thread that forked a child has ended.
@@ -224,13 +261,19 @@ impl Kernel {
         for thread in threads {
             let signal = self.tasks[thread].parent_death_signal;
             if signal != 0 {
-                self.signal_thread_group(child, SignalInfo::from_process(signal, self.groups[child].tgid));
+                self.signal_thread_group(
+                    child,
+                    SignalInfo::from_process(signal, self.groups[child].tgid),
+                );
             }
         }
     }
 
     fn set_parent_id(&mut self, group: Id<ThreadGroup>, ppid: u32) {
-        let threads: Vec<TaskId> = self.living_threads(group).chain([self.groups[group].leader]).collect();
+        let threads: Vec<TaskId> = self
+            .living_threads(group)
+            .chain([self.groups[group].leader])
+            .collect();
         for thread in threads {
             self.tasks[thread].record.ppid = ppid;
         }
@@ -246,10 +289,10 @@ impl Kernel {
 }
 
 /// si_code and si_status for a wait status.
-pub const fn child_code(status: u32) -> (i32, u64) {
+pub const fn child_code(status: u32) -> (i32, u32) {
     if status & 0x7f == 0 {
-        (uapi::CLD_EXITED.cast_signed(), (status >> 8 & 0xff) as u64)
+        (uapi::CLD_EXITED.cast_signed(), status >> 8 & 0xff)
     } else {
-        (uapi::CLD_KILLED.cast_signed(), (status & 0x7f) as u64)
+        (uapi::CLD_KILLED.cast_signed(), status & 0x7f)
     }
 }

@@ -36,8 +36,16 @@ impl Kernel {
     /// setpgid(2): moves the process `pid` (0: the caller) to group `pgid` (0: its own).
     pub fn set_process_group(&mut self, caller: TaskId, pid: i32, pgid: i32) -> Result<(), Errno> {
         let own = self.tasks[caller].group;
-        let pid = if pid == 0 { self.groups[own].tgid } else { u32::try_from(pid).map_err(|_| Errno::ESRCH)? };
-        let pgid = if pgid == 0 { pid } else { u32::try_from(pgid).map_err(|_| Errno::EINVAL)? };
+        let pid = if pid == 0 {
+            self.groups[own].tgid
+        } else {
+            u32::try_from(pid).map_err(|_| Errno::ESRCH)?
+        };
+        let pgid = if pgid == 0 {
+            pid
+        } else {
+            u32::try_from(pgid).map_err(|_| Errno::EINVAL)?
+        };
         let task = self.tasks.by_pid(pid).ok_or(Errno::ESRCH)?;
         let target = self.tasks[task].group;
         if self.groups[target].leader != task {
@@ -65,7 +73,9 @@ impl Kernel {
             return Ok(());
         }
         let new = match self.process_group_by_id(pgid) {
-            Some(group) if self.tasks.process_groups[group].session == session => self.tasks.process_groups.share(group),
+            Some(group) if self.tasks.process_groups[group].session == session => {
+                self.tasks.process_groups.share(group)
+            }
             None if pgid == pid => {
                 let session = self.tasks.sessions.share(session);
                 self.new_process_group(pgid, session)
@@ -99,7 +109,9 @@ impl Kernel {
 
     /// One member less; the last takes the group along, and with the last group goes the session.
     pub fn leave_process_group(&mut self, group: Id<ProcessGroup>) {
-        let Some(group) = self.tasks.process_groups.release(group) else { return };
+        let Some(group) = self.tasks.process_groups.release(group) else {
+            return;
+        };
         self.tasks.pids.release(group.pgid, Role::ProcessGroup);
         if let Some(session) = self.tasks.sessions.release(group.session) {
             self.tasks.pids.release(session.sid, Role::Session);
@@ -108,12 +120,20 @@ impl Kernel {
 
     /// The group with that number, if it has members.
     pub fn process_group_by_id(&self, pgid: u32) -> Option<Id<ProcessGroup>> {
-        self.tasks.process_groups.iter().find(|(_, group)| group.pgid == pgid).map(|(id, _)| id)
+        self.tasks
+            .process_groups
+            .iter()
+            .find(|(_, group)| group.pgid == pgid)
+            .map(|(id, _)| id)
     }
 
     /// Its member processes, zombies included.
     pub fn members(&self, group: Id<ProcessGroup>) -> Vec<Id<ThreadGroup>> {
-        self.groups.iter().filter(|(_, process)| process.process_group == group).map(|(id, _)| id).collect()
+        self.groups
+            .iter()
+            .filter(|(_, process)| process.process_group == group)
+            .map(|(id, _)| id)
+            .collect()
     }
 
     /// The session of a process.
@@ -141,8 +161,14 @@ impl Kernel {
     /// stopped, the group gets SIGHUP and SIGCONT, since nobody else could wake it (Linux: kill_orphaned_pgrp).
     pub fn hang_up_orphans(&mut self, process: Id<ThreadGroup>, parent: Option<Id<ThreadGroup>>) {
         let group = self.groups[process].process_group;
-        let ignored = if parent.is_none() { Some(process) } else { None };
-        let Some(parent) = parent.or(self.groups[process].family.parent) else { return };
+        let ignored = if parent.is_none() {
+            Some(process)
+        } else {
+            None
+        };
+        let Some(parent) = parent.or(self.groups[process].family.parent) else {
+            return;
+        };
         if self.groups[parent].process_group == group
             || self.session_of(parent) != self.session_of(process)
             || !self.is_orphaned(group, ignored)
@@ -150,7 +176,10 @@ impl Kernel {
             return;
         }
         let members = self.members(group);
-        if members.iter().any(|member| self.groups[*member].stop.stopped_by.is_some()) {
+        if members
+            .iter()
+            .any(|member| self.groups[*member].stop.stopped_by.is_some())
+        {
             for signal in [uapi::SIGHUP, uapi::SIGCONT] {
                 for member in &members {
                     self.signal_thread_group(*member, SignalInfo::from_kernel(signal));
@@ -165,7 +194,9 @@ impl Kernel {
 
     fn new_process_group(&mut self, pgid: u32, session: Id<Session>) -> Id<ProcessGroup> {
         self.tasks.pids.hold(pgid, Role::ProcessGroup);
-        self.tasks.process_groups.insert(ProcessGroup { pgid, session })
+        self.tasks
+            .process_groups
+            .insert(ProcessGroup { pgid, session })
     }
 
     /// `group`'s reference for the new member is the caller's to give.
@@ -173,7 +204,10 @@ impl Kernel {
         let old = core::mem::replace(&mut self.groups[process].process_group, group);
         let ProcessGroup { pgid, session } = self.tasks.process_groups[group];
         let sid = self.tasks.sessions[session].sid;
-        let threads: Vec<TaskId> = self.living_threads(process).chain([self.groups[process].leader]).collect();
+        let threads: Vec<TaskId> = self
+            .living_threads(process)
+            .chain([self.groups[process].leader])
+            .collect();
         for thread in threads {
             let record = &mut self.tasks[thread].record;
             (record.pgid, record.sid) = (pgid, sid);

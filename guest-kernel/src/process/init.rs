@@ -1,5 +1,6 @@
 //! The first two processes: pid 1, which is the kernel itself, and the first program, its child.
 
+use crate::arch::FpuState;
 use crate::errno::Errno;
 use crate::fs::FsContext;
 use crate::kernel::Kernel;
@@ -22,7 +23,12 @@ impl Kernel {
     }
 
     /// The first program, in a session of its own. ENOENT, EACCES, ENOEXEC and the like as execve(2).
-    pub fn spawn_first(&mut self, path: &[u8], arguments: &[&[u8]], environment: &[&[u8]]) -> Result<TaskId, Errno> {
+    pub fn spawn_first(
+        &mut self,
+        path: &[u8],
+        arguments: &[&[u8]],
+        environment: &[&[u8]],
+    ) -> Result<TaskId, Errno> {
         let task = self.spawn_leader();
         let init = self.tasks.init.expect("pid 1 was made first");
         let (init_task, own) = (self.groups[init].leader, self.tasks[task].group);
@@ -38,7 +44,14 @@ impl Kernel {
 
         let arguments = Arguments::new(Source::Kernel(arguments), Source::Kernel(environment));
         let inode = self.find_program(task, path)?;
-        self.execute(task, ExecRequest { inode, name: path.into(), arguments })?;
+        self.execute(
+            task,
+            ExecRequest {
+                inode,
+                name: path.into(),
+                arguments,
+            },
+        )?;
         self.scheduler.enqueue(task);
         Ok(task)
     }
@@ -49,8 +62,14 @@ impl Kernel {
         let process_group = self.found_session(pid);
         let limits = Limits::first(self.boot.max_processes);
         // Task and group refer to each other: the slot that the task gets is known once it is in the table.
-        let group = self.groups.insert(ThreadGroup::new(pid, TaskId(0), process_group, limits, uapi::SIGCHLD));
-        let mut task = Task::new(group);
+        let group = self.groups.insert(ThreadGroup::new(
+            pid,
+            TaskId(0),
+            process_group,
+            limits,
+            uapi::SIGCHLD,
+        ));
+        let mut task = Task::new(group, FpuState::new());
         let record = &mut task.record;
         (record.pid, record.tgid, record.pgid, record.sid) = (pid, pid, pid, pid);
         let task = self.tasks.insert(task);

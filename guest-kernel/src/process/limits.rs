@@ -29,7 +29,10 @@ pub struct Limits([Limit; uapi::RLIM_NLIMITS as usize]);
 impl Limits {
     /// What the first program starts with: Linux's own defaults (INIT_RLIMITS) on a machine for `max_processes`.
     pub fn first(max_processes: u32) -> Self {
-        let mut limits = [Limit { soft: INFINITY, hard: INFINITY }; uapi::RLIM_NLIMITS as usize];
+        let mut limits = [Limit {
+            soft: INFINITY,
+            hard: INFINITY,
+        }; uapi::RLIM_NLIMITS as usize];
         let mut set = |resource: u32, soft, hard| limits[resource as usize] = Limit { soft, hard };
         let processes = u64::from(max_processes).min(MAX_TASKS as u64);
         set(uapi::RLIMIT_STACK, 8 << 20, INFINITY);
@@ -77,7 +80,12 @@ impl Limits {
 
 impl Kernel {
     /// prlimit(2) on the process of `target`; its address space learns of the change.
-    pub fn exchange_limit(&mut self, target: TaskId, resource: u32, new: Option<Limit>) -> Result<Limit, Errno> {
+    pub fn exchange_limit(
+        &mut self,
+        target: TaskId,
+        resource: u32,
+        new: Option<Limit>,
+    ) -> Result<Limit, Errno> {
         let limits = &mut self.group_mut(target).limits;
         let old = limits.exchange(resource, new)?;
         let of_space = limits.of_space();
@@ -95,17 +103,32 @@ mod tests {
     #[test]
     fn a_soft_limit_stays_below_the_hard_one() {
         let mut limits = Limits::first(100);
-        let stack = Limit { soft: 8 << 20, hard: INFINITY };
+        let stack = Limit {
+            soft: 8 << 20,
+            hard: INFINITY,
+        };
         assert_eq!(limits.exchange(uapi::RLIMIT_STACK, None), Ok(stack));
-        assert_eq!(limits.exchange(uapi::RLIMIT_STACK, Some(Limit { soft: 2, hard: 1 })), Err(Errno::EINVAL));
-        assert_eq!(limits.exchange(uapi::RLIM_NLIMITS, None), Err(Errno::EINVAL));
-        assert_eq!(limits.exchange(uapi::RLIMIT_STACK, Some(Limit { soft: 1, hard: 2 })), Ok(stack));
+        assert_eq!(
+            limits.exchange(uapi::RLIMIT_STACK, Some(Limit { soft: 2, hard: 1 })),
+            Err(Errno::EINVAL)
+        );
+        assert_eq!(
+            limits.exchange(uapi::RLIM_NLIMITS, None),
+            Err(Errno::EINVAL)
+        );
+        assert_eq!(
+            limits.exchange(uapi::RLIMIT_STACK, Some(Limit { soft: 1, hard: 2 })),
+            Ok(stack)
+        );
         assert_eq!(limits.soft(uapi::RLIMIT_STACK), 1);
     }
 
     #[test]
     fn processes_are_bounded_by_the_machine() {
         assert_eq!(Limits::first(7).soft(uapi::RLIMIT_NPROC), 7);
-        assert_eq!(Limits::first(u32::MAX).soft(uapi::RLIMIT_NPROC), MAX_TASKS as u64);
+        assert_eq!(
+            Limits::first(u32::MAX).soft(uapi::RLIMIT_NPROC),
+            MAX_TASKS as u64
+        );
     }
 }

@@ -40,12 +40,20 @@ impl Default for PidTable {
 impl PidTable {
     /// Ids from 1 to `max - 1`, all free.
     pub const fn new(max: u32) -> Self {
-        Self { words: Vec::new(), cursor: 1, max }
+        Self {
+            words: Vec::new(),
+            cursor: 1,
+            max,
+        }
     }
 
     /// The next free id, taken for a task. EAGAIN if all are in use (fork(2)).
     pub fn allocate(&mut self) -> Result<u32, Errno> {
-        let lowest = if self.cursor > RESERVED_PIDS { RESERVED_PIDS } else { 1 };
+        let lowest = if self.cursor > RESERVED_PIDS {
+            RESERVED_PIDS
+        } else {
+            1
+        };
         let pid = self
             .first_free(self.cursor.max(lowest), self.max)
             .or_else(|| self.first_free(lowest, self.max))
@@ -85,7 +93,9 @@ impl PidTable {
     /// Whether anything goes by this id.
     pub fn is_used(&self, pid: u32) -> bool {
         let (word, bit) = position(pid);
-        self.words.get(word).is_some_and(|roles| union(roles) & bit != 0)
+        self.words
+            .get(word)
+            .is_some_and(|roles| union(roles) & bit != 0)
     }
 
     /// The lowest free id in `from..to`, a word of 64 ids at a time.
@@ -122,7 +132,10 @@ mod tests {
     #[test]
     fn ids_follow_each_other_and_are_not_reused_at_once() {
         let mut pids = PidTable::default();
-        assert_eq!([pids.allocate(), pids.allocate(), pids.allocate()], [Ok(1), Ok(2), Ok(3)]);
+        assert_eq!(
+            [pids.allocate(), pids.allocate(), pids.allocate()],
+            [Ok(1), Ok(2), Ok(3)]
+        );
         pids.release(2, Role::Task);
         assert_eq!(pids.allocate(), Ok(4));
     }
@@ -164,8 +177,14 @@ mod tests {
 
     /// Linux's rule, told the slow way: count up from the last id, wrap once, skip what is in use.
     fn expected(used: &BTreeSet<u32>, cursor: u32, max: u32) -> Option<u32> {
-        let lowest = if cursor > RESERVED_PIDS { RESERVED_PIDS } else { 1 };
-        (cursor.max(lowest)..max).chain(lowest..max).find(|pid| !used.contains(pid))
+        let lowest = if cursor > RESERVED_PIDS {
+            RESERVED_PIDS
+        } else {
+            1
+        };
+        (cursor.max(lowest)..max)
+            .chain(lowest..max)
+            .find(|pid| !used.contains(pid))
     }
 
     proptest! {

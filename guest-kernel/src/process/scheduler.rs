@@ -20,7 +20,10 @@ pub struct Scheduler {
 
 impl Scheduler {
     /// The next runnable task goes from the front of the queue; `None`: idle.
-    #[allow(clippy::should_implement_trait, reason = "the queue is no iterator: tasks come back to it")]
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "the queue is no iterator: tasks come back to it"
+    )]
     pub fn next(&mut self) -> Option<TaskId> {
         self.queue.pop_front()
     }
@@ -84,8 +87,13 @@ impl Kernel {
     /// Makes a sleeping task runnable; harmless for any other state, and for a task that is gone.
     /// Its system call is taken up again.
     pub fn wake(&mut self, task: TaskId) {
-        let Some(sleeper) = self.tasks.get_mut(task) else { return };
-        let asleep = matches!(sleeper.state(), ProcessState::Sleeping | ProcessState::Uninterruptible);
+        let Some(sleeper) = self.tasks.get_mut(task) else {
+            return;
+        };
+        let asleep = matches!(
+            sleeper.state(),
+            ProcessState::Sleeping | ProcessState::Uninterruptible
+        );
         if !asleep || sleeper.space.is_none() {
             return;
         }
@@ -109,7 +117,10 @@ mod tests {
         assert_eq!(scheduler.next(), Some(TaskId(1)));
         assert!(scheduler.is_contended());
         scheduler.enqueue(TaskId(1));
-        assert_eq!([scheduler.next(), scheduler.next(), scheduler.next()], [Some(TaskId(2)), Some(TaskId(1)), None]);
+        assert_eq!(
+            [scheduler.next(), scheduler.next(), scheduler.next()],
+            [Some(TaskId(2)), Some(TaskId(1)), None]
+        );
     }
 
     #[test]
@@ -120,7 +131,14 @@ mod tests {
         scheduler.set_deadline(TaskId(1), 10);
         assert_eq!(scheduler.next_deadline(), Some(10));
         assert_eq!(scheduler.expired(9), None);
-        assert_eq!([scheduler.expired(25), scheduler.expired(25), scheduler.expired(25)], [Some(TaskId(1)), Some(TaskId(2)), None]);
+        assert_eq!(
+            [
+                scheduler.expired(25),
+                scheduler.expired(25),
+                scheduler.expired(25)
+            ],
+            [Some(TaskId(1)), Some(TaskId(2)), None]
+        );
         assert_eq!(scheduler.next_deadline(), None);
     }
 }

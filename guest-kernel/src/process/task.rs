@@ -91,13 +91,13 @@ pub struct Task {
 
 impl Task {
     /// A task that nobody knows yet: no pid, no memory, no files.
-    pub fn new(group: Id<ThreadGroup>) -> Box<Self> {
+    pub fn new(group: Id<ThreadGroup>, fpu: FpuState) -> Box<Self> {
         let mut record: ProcessRecord = zerocopy::FromZeros::new_zeroed();
         record.state = ProcessState::Runnable as u32;
         record.start_tsc = crate::arch::tsc();
         Box::new(Self {
             record,
-            fpu: FpuState::new(),
+            fpu,
             space: None,
             files: None,
             context: None,
@@ -178,7 +178,9 @@ impl TaskTable {
 
     /// Takes a task out for good: its pid is free unless a group or session goes by it.
     pub fn remove(&mut self, id: TaskId) -> Box<Task> {
-        let task = self.slots[id.0 as usize].take().expect("a removed task was there");
+        let task = self.slots[id.0 as usize]
+            .take()
+            .expect("a removed task was there");
         let pid = task.record.pid;
         self.by_pid.remove(&pid);
         self.unlink(pid, task.record.next);
@@ -231,7 +233,9 @@ impl TaskTable {
 
     /// Address of the record with the lowest pid, for [`KernelInfo`](forkvm_abi::inspect::KernelInfo); 0: none.
     pub fn first_record(&self) -> u64 {
-        self.by_pid.first_key_value().map_or(0, |(_, id)| self.address(*id))
+        self.by_pid
+            .first_key_value()
+            .map_or(0, |(_, id)| self.address(*id))
     }
 
     fn address(&self, id: TaskId) -> u64 {
@@ -242,7 +246,9 @@ impl TaskTable {
     fn link(&mut self, pid: u32, id: TaskId) {
         let own = self.address(id);
         match self.before(pid) {
-            Some(previous) => self[id].record.next = core::mem::replace(&mut self[previous].record.next, own),
+            Some(previous) => {
+                self[id].record.next = core::mem::replace(&mut self[previous].record.next, own)
+            }
             None => {
                 let next = self.by_pid.range(pid + 1..).next().map(|(_, id)| *id);
                 self[id].record.next = next.map_or(0, |next| self.address(next));

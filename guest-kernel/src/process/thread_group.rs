@@ -70,7 +70,14 @@ pub struct Family {
 impl Family {
     /// No relatives yet.
     pub const fn new(parent_thread: TaskId) -> Self {
-        Self { parent: None, parent_thread, first_child: None, last_child: None, previous: None, next: None }
+        Self {
+            parent: None,
+            parent_thread,
+            first_child: None,
+            last_child: None,
+            previous: None,
+            next: None,
+        }
     }
 
     /// The next younger child of the same parent.
@@ -92,7 +99,13 @@ pub struct StopState {
 
 impl ThreadGroup {
     /// A process without relatives, with `leader` as its only thread.
-    pub fn new(tgid: u32, leader: TaskId, process_group: Id<ProcessGroup>, limits: Limits, exit_signal: u32) -> Self {
+    pub fn new(
+        tgid: u32,
+        leader: TaskId,
+        process_group: Id<ProcessGroup>,
+        limits: Limits,
+        exit_signal: u32,
+    ) -> Self {
         Self {
             tgid,
             leader,
@@ -116,7 +129,12 @@ impl ThreadGroup {
 }
 
 /// `child` becomes the youngest child of `parent`, which counts as forked by `thread`.
-pub fn adopt(groups: &mut Arena<ThreadGroup>, parent: Id<ThreadGroup>, thread: TaskId, child: Id<ThreadGroup>) {
+pub fn adopt(
+    groups: &mut Arena<ThreadGroup>,
+    parent: Id<ThreadGroup>,
+    thread: TaskId,
+    child: Id<ThreadGroup>,
+) {
     let elder = groups[parent].family.last_child.replace(child);
     match elder {
         Some(elder) => groups[elder].family.next = Some(child),
@@ -131,7 +149,12 @@ pub fn adopt(groups: &mut Arena<ThreadGroup>, parent: Id<ThreadGroup>, thread: T
 
 /// `child` leaves its parent's list.
 pub fn disown(groups: &mut Arena<ThreadGroup>, child: Id<ThreadGroup>) {
-    let Family { parent, previous, next, .. } = groups[child].family;
+    let Family {
+        parent,
+        previous,
+        next,
+        ..
+    } = groups[child].family;
     let Some(parent) = parent else { return };
     match previous {
         Some(previous) => groups[previous].family.next = next,
@@ -145,8 +168,13 @@ pub fn disown(groups: &mut Arena<ThreadGroup>, child: Id<ThreadGroup>) {
 }
 
 /// The children of a process, oldest first.
-pub fn children(groups: &Arena<ThreadGroup>, parent: Id<ThreadGroup>) -> impl Iterator<Item = Id<ThreadGroup>> + '_ {
-    core::iter::successors(groups[parent].family.first_child, |child| groups[*child].family.next)
+pub fn children(
+    groups: &Arena<ThreadGroup>,
+    parent: Id<ThreadGroup>,
+) -> impl Iterator<Item = Id<ThreadGroup>> + '_ {
+    core::iter::successors(groups[parent].family.first_child, |child| {
+        groups[*child].family.next
+    })
 }
 
 impl Kernel {
@@ -169,7 +197,10 @@ impl Kernel {
     pub fn living_threads(&self, group: Id<ThreadGroup>) -> impl Iterator<Item = TaskId> + '_ {
         let leader = self.groups[group].leader;
         let living = self.tasks[leader].state() != ProcessState::Zombie;
-        living.then_some(leader).into_iter().chain(self.groups[group].others.iter().copied())
+        living
+            .then_some(leader)
+            .into_iter()
+            .chain(self.groups[group].others.iter().copied())
     }
 
     /// Whether all threads have ended: the process can be waited for.

@@ -54,7 +54,9 @@ impl Usage {
 
 /// `struct timeval`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct TimeValue {
     /// Seconds.
     pub seconds: u64,
@@ -65,13 +67,18 @@ pub struct TimeValue {
 impl TimeValue {
     /// Rounds down to microseconds.
     pub const fn from_nanoseconds(ns: u64) -> Self {
-        Self { seconds: ns / 1_000_000_000, microseconds: ns % 1_000_000_000 / 1000 }
+        Self {
+            seconds: ns / 1_000_000_000,
+            microseconds: ns % 1_000_000_000 / 1000,
+        }
     }
 }
 
 /// `struct rusage` (getrusage(2)).
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Rusage {
     /// ru_utime.
     pub user_time: TimeValue,

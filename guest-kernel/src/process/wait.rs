@@ -59,11 +59,17 @@ pub enum WaitOutcome {
 
 impl Kernel {
     /// Looks once. ECHILD if there is no child that the call could ever report.
-    pub fn look_for_child(&mut self, caller: TaskId, request: &WaitRequest) -> Result<WaitOutcome, Errno> {
+    pub fn look_for_child(
+        &mut self,
+        caller: TaskId,
+        request: &WaitRequest,
+    ) -> Result<WaitOutcome, Errno> {
         let own = self.tasks[caller].group;
         let mut waitable = false;
         let mut next = match request.which {
-            Which::Process(pid) => self.process_by_id(pid).filter(|child| self.groups[*child].family.parent == Some(own)),
+            Which::Process(pid) => self
+                .process_by_id(pid)
+                .filter(|child| self.groups[*child].family.parent == Some(own)),
             _ => children(&self.groups, own).next(),
         };
         while let Some(child) = next {
@@ -79,7 +85,11 @@ impl Kernel {
                 _ => self.groups[child].family.next_sibling(),
             };
         }
-        if waitable { Ok(WaitOutcome::NothingYet) } else { Err(Errno::ECHILD) }
+        if waitable {
+            Ok(WaitOutcome::NothingYet)
+        } else {
+            Err(Errno::ECHILD)
+        }
     }
 
     /// The caller will sleep until a child changes.
@@ -104,20 +114,30 @@ impl Kernel {
             Which::Process(pid) => process.tgid == pid,
             Which::Group(pgid) => self.tasks.process_groups[process.process_group].pgid == pgid,
         };
-        let by_thread = request.options & uapi::__WNOTHREAD == 0 || process.family.parent_thread == caller;
+        let by_thread =
+            request.options & uapi::__WNOTHREAD == 0 || process.family.parent_thread == caller;
         let is_clone = process.exit_signal != uapi::SIGCHLD;
-        let by_kind = request.options & uapi::__WALL != 0 || is_clone == (request.options & uapi::__WCLONE != 0);
+        let by_kind = request.options & uapi::__WALL != 0
+            || is_clone == (request.options & uapi::__WCLONE != 0);
         by_id && by_thread && by_kind
     }
 
     /// What the child has to say that the options ask for; says it only once, unless WNOWAIT.
-    fn report_of(&mut self, parent: Id<ThreadGroup>, child: Id<ThreadGroup>, options: u32) -> Option<Report> {
+    fn report_of(
+        &mut self,
+        parent: Id<ThreadGroup>,
+        child: Id<ThreadGroup>,
+        options: u32,
+    ) -> Option<Report> {
         let keep = options & uapi::WNOWAIT != 0;
         if self.is_zombie(child) {
             return (options & uapi::WEXITED != 0).then(|| self.report_end(parent, child, keep));
         }
         let stop = &mut self.groups[child].stop;
-        if let Some(signal) = stop.stopped_by.filter(|_| stop.unreported_stop && options & uapi::WSTOPPED != 0) {
+        if let Some(signal) = stop
+            .stopped_by
+            .filter(|_| stop.unreported_stop && options & uapi::WSTOPPED != 0)
+        {
             stop.unreported_stop = keep;
             return Some(self.report_change(child, signal << 8 | 0x7f, uapi::CLD_STOPPED, signal));
         }
@@ -128,13 +148,24 @@ impl Kernel {
         None
     }
 
-    fn report_end(&mut self, parent: Id<ThreadGroup>, child: Id<ThreadGroup>, keep: bool) -> Report {
+    fn report_end(
+        &mut self,
+        parent: Id<ThreadGroup>,
+        child: Id<ThreadGroup>,
+        keep: bool,
+    ) -> Report {
         let process = &self.groups[child];
         let status = self.tasks[process.leader].record.exit_status;
         let (code, value) = child_code(status);
         let mut usage = process.usage;
         usage.add(process.children_usage);
-        let report = Report { pid: process.tgid, status, code, value: value as u32, usage };
+        let report = Report {
+            pid: process.tgid,
+            status,
+            code,
+            value,
+            usage,
+        };
         if !keep {
             self.groups[parent].children_usage.add(usage);
             self.reap(child);
@@ -144,6 +175,12 @@ impl Kernel {
 
     fn report_change(&self, child: Id<ThreadGroup>, status: u32, code: u32, value: u32) -> Report {
         let usage = self.usage_of(child);
-        Report { pid: self.groups[child].tgid, status, code: code.cast_signed(), value, usage }
+        Report {
+            pid: self.groups[child].tgid,
+            status,
+            code: code.cast_signed(),
+            value,
+            usage,
+        }
     }
 }

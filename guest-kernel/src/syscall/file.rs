@@ -1,28 +1,38 @@
 //! System calls on files: decode, call `fs`, wrap.
 //!
-//! `transfer` moves bytes, `open` and `descriptor` make and share descriptors, `at` finds what a
-//! path means to a task and is what all path calls go through (`path`, `stat`, `modify`, execve),
-//! `directory` lists, `ioctl` asks devices, `poll` waits for several files at once.
+//! `transfer` moves bytes, and `blocking` knows how it waits; `open` and `descriptor` make and share
+//! descriptors; `at` finds what a path means to a task and is what all path calls go through
+//! (`path`, `stat`, `names`, `attributes`, execve); `directory` lists, `ioctl` asks devices,
+//! `poll` and `select` wait for several files at once.
 
 mod at;
+mod attributes;
+mod blocking;
 mod descriptor;
 mod directory;
 mod ioctl;
-mod modify;
+mod names;
 mod open;
 mod path;
+mod patience;
 mod poll;
+mod select;
 mod stat;
 mod transfer;
 
+#[cfg(test)]
+mod tests;
+
 pub use at::TaskView;
+pub use attributes::*;
 pub use descriptor::*;
 pub use directory::*;
 pub use ioctl::*;
-pub use modify::*;
+pub use names::*;
 pub use open::*;
 pub use path::*;
 pub use poll::*;
+pub use select::*;
 pub use stat::*;
 pub use transfer::*;
 
@@ -58,13 +68,5 @@ impl Kernel {
         self.tasks[task]
             .context
             .expect("a task in a system call has a current directory")
-    }
-
-    /// After an operation on files: those who can go on now do, frames of closed pipes are free.
-    fn settle_files(&mut self) {
-        self.fs.give_back_frames(&mut self.frames);
-        if !self.fs.woken.is_empty() {
-            self.deliver_wakeups();
-        }
     }
 }

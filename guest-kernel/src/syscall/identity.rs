@@ -77,32 +77,48 @@ pub fn sys_getegid(kernel: &mut Kernel, task: TaskId, _: &Args) -> SyscallResult
 
 /// setuid(2).
 pub fn sys_setuid(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    change(kernel, task, |of, privileged| of.user.set(args.uint(0), privileged))
+    change(kernel, task, |of, privileged| {
+        of.user.set(args.uint(0), privileged)
+    })
 }
 
 /// setgid(2).
 pub fn sys_setgid(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    change(kernel, task, |of, privileged| of.group.set(args.uint(0), privileged))
+    change(kernel, task, |of, privileged| {
+        of.group.set(args.uint(0), privileged)
+    })
 }
 
 /// setreuid(2).
 pub fn sys_setreuid(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    change(kernel, task, |of, privileged| of.user.set_real_effective(args.uint(0), args.uint(1), privileged))
+    change(kernel, task, |of, privileged| {
+        of.user
+            .set_real_effective(args.uint(0), args.uint(1), privileged)
+    })
 }
 
 /// setregid(2).
 pub fn sys_setregid(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    change(kernel, task, |of, privileged| of.group.set_real_effective(args.uint(0), args.uint(1), privileged))
+    change(kernel, task, |of, privileged| {
+        of.group
+            .set_real_effective(args.uint(0), args.uint(1), privileged)
+    })
 }
 
 /// setresuid(2).
 pub fn sys_setresuid(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    change(kernel, task, |of, privileged| of.user.set_all(args.uint(0), args.uint(1), args.uint(2), privileged))
+    change(kernel, task, |of, privileged| {
+        of.user
+            .set_all(args.uint(0), args.uint(1), args.uint(2), privileged)
+    })
 }
 
 /// setresgid(2).
 pub fn sys_setresgid(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    change(kernel, task, |of, privileged| of.group.set_all(args.uint(0), args.uint(1), args.uint(2), privileged))
+    change(kernel, task, |of, privileged| {
+        of.group
+            .set_all(args.uint(0), args.uint(1), args.uint(2), privileged)
+    })
 }
 
 /// setfsuid(2).
@@ -133,7 +149,11 @@ pub fn sys_getresgid(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallR
 
 /// getgroups(2): nobody has supplementary groups.
 pub fn sys_getgroups(_: &mut Kernel, _: TaskId, args: &Args) -> SyscallResult {
-    if args.int(0) < 0 { Err(Errno::EINVAL) } else { DONE }
+    if args.int(0) < 0 {
+        Err(Errno::EINVAL)
+    } else {
+        DONE
+    }
 }
 
 /// setgroups(2): the empty list is what everybody has.

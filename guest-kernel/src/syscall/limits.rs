@@ -20,7 +20,11 @@ const REAL_TIME_PRIORITIES: core::ops::RangeInclusive<i32> = 1..=99;
 /// prlimit64(2): pid, resource, new, old.
 pub fn sys_prlimit64(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
     let target = kernel.task_by_argument(task, args.int(0))?;
-    let new = if args.0[2] == 0 { None } else { Some(kernel.user(task).read::<Limit>(args.0[2])?) };
+    let new = if args.0[2] == 0 {
+        None
+    } else {
+        Some(kernel.user(task).read::<Limit>(args.0[2])?)
+    };
     let old = kernel.exchange_limit(target, args.uint(1), new)?;
     if args.0[3] != 0 {
         kernel.user(task).write(args.0[3], &old)?;
@@ -64,21 +68,43 @@ fn prioritised(kernel: &Kernel, task: TaskId, args: &Args) -> Result<Vec<TaskId>
         uapi::PRIO_PROCESS => kernel.tasks.by_pid(who).into_iter().collect(),
         uapi::PRIO_PGRP => {
             let pgid = if who == 0 { own.record.pgid } else { who };
-            kernel.tasks.iter().filter(|(_, other)| other.record.pgid == pgid).map(|(id, _)| id).collect()
+            kernel
+                .tasks
+                .iter()
+                .filter(|(_, other)| other.record.pgid == pgid)
+                .map(|(id, _)| id)
+                .collect()
         }
         uapi::PRIO_USER => {
-            let uid = if who == 0 { own.credentials.user.real } else { who };
-            kernel.tasks.iter().filter(|(_, other)| other.credentials.user.real == uid).map(|(id, _)| id).collect()
+            let uid = if who == 0 {
+                own.credentials.user.real
+            } else {
+                who
+            };
+            kernel
+                .tasks
+                .iter()
+                .filter(|(_, other)| other.credentials.user.real == uid)
+                .map(|(id, _)| id)
+                .collect()
         }
         _ => return Err(Errno::EINVAL),
     };
-    if tasks.is_empty() { Err(Errno::ESRCH) } else { Ok(tasks) }
+    if tasks.is_empty() {
+        Err(Errno::ESRCH)
+    } else {
+        Ok(tasks)
+    }
 }
 
 /// getpriority(2): 20 minus the nice value, so that no success looks like an error.
 pub fn sys_getpriority(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
     let tasks = prioritised(kernel, task, args)?;
-    let best = tasks.into_iter().map(|task| 20 - kernel.tasks[task].nice).max().unwrap_or(0);
+    let best = tasks
+        .into_iter()
+        .map(|task| 20 - kernel.tasks[task].nice)
+        .max()
+        .unwrap_or(0);
     Ok(Completion::Value(u64::from(best.unsigned_abs())))
 }
 
@@ -104,7 +130,7 @@ pub fn sys_sched_yield(kernel: &mut Kernel, _: TaskId, _: &Args) -> SyscallResul
 /// sched_getaffinity(2): CPU 0.
 pub fn sys_sched_getaffinity(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
     let bytes = args.uint(1);
-    if bytes < CPU_MASK_BYTES || bytes % CPU_MASK_BYTES != 0 {
+    if bytes < CPU_MASK_BYTES || !bytes.is_multiple_of(CPU_MASK_BYTES) {
         return Err(Errno::EINVAL);
     }
     kernel.task_by_argument(task, args.int(0))?;
@@ -115,8 +141,16 @@ pub fn sys_sched_getaffinity(kernel: &mut Kernel, task: TaskId, args: &Args) -> 
 /// sched_setaffinity(2): any mask that has CPU 0.
 pub fn sys_sched_setaffinity(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
     kernel.task_by_argument(task, args.int(0))?;
-    let first: u8 = if args.uint(1) == 0 { 0 } else { kernel.user(task).read(args.0[2])? };
-    if first & 1 == 0 { Err(Errno::EINVAL) } else { DONE }
+    let first: u8 = if args.uint(1) == 0 {
+        0
+    } else {
+        kernel.user(task).read(args.0[2])?
+    };
+    if first & 1 == 0 {
+        Err(Errno::EINVAL)
+    } else {
+        DONE
+    }
 }
 
 /// sched_getscheduler(2): everybody is SCHED_OTHER.
@@ -136,7 +170,11 @@ pub fn sys_sched_getparam(kernel: &mut Kernel, task: TaskId, args: &Args) -> Sys
 pub fn sys_sched_setparam(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
     scheduled(kernel, task, args)?;
     let priority: i32 = kernel.user(task).read(args.0[1])?;
-    if priority == 0 { DONE } else { Err(Errno::EINVAL) }
+    if priority == 0 {
+        DONE
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 /// sched_setscheduler(2): policies without real-time guarantees; those need a permission that nobody has.
@@ -145,7 +183,9 @@ pub fn sys_sched_setscheduler(kernel: &mut Kernel, task: TaskId, args: &Args) ->
     let priority: i32 = kernel.user(task).read(args.0[2])?;
     match args.uint(1) & !uapi::SCHED_RESET_ON_FORK {
         uapi::SCHED_NORMAL | uapi::SCHED_BATCH | uapi::SCHED_IDLE if priority == 0 => DONE,
-        uapi::SCHED_FIFO | uapi::SCHED_RR if REAL_TIME_PRIORITIES.contains(&priority) => Err(Errno::EPERM),
+        uapi::SCHED_FIFO | uapi::SCHED_RR if REAL_TIME_PRIORITIES.contains(&priority) => {
+            Err(Errno::EPERM)
+        }
         _ => Err(Errno::EINVAL),
     }
 }
@@ -162,7 +202,9 @@ pub fn sys_sched_get_priority_min(_: &mut Kernel, _: TaskId, args: &Args) -> Sys
 
 fn priority_bound(policy: u32, real_time: i32) -> SyscallResult {
     match policy {
-        uapi::SCHED_FIFO | uapi::SCHED_RR => Ok(Completion::Value(u64::from(real_time.unsigned_abs()))),
+        uapi::SCHED_FIFO | uapi::SCHED_RR => {
+            Ok(Completion::Value(u64::from(real_time.unsigned_abs())))
+        }
         uapi::SCHED_NORMAL | uapi::SCHED_BATCH | uapi::SCHED_IDLE | uapi::SCHED_DEADLINE => DONE,
         _ => Err(Errno::EINVAL),
     }
@@ -171,12 +213,17 @@ fn priority_bound(policy: u32, real_time: i32) -> SyscallResult {
 /// sched_rr_get_interval(2).
 pub fn sys_sched_rr_get_interval(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
     scheduled(kernel, task, args)?;
-    kernel.user(task).write(args.0[1], &TimePair::timespec(SLICE_NS))?;
+    kernel
+        .user(task)
+        .write(args.0[1], &TimePair::timespec(SLICE_NS))?;
     DONE
 }
 
 /// The pid argument of the sched_ calls: EINVAL if negative, ESRCH if nobody has it.
 fn scheduled(kernel: &Kernel, task: TaskId, args: &Args) -> Result<TaskId, Errno> {
-    if args.int(0) < 0 { Err(Errno::EINVAL) } else { kernel.task_by_argument(task, args.int(0)) }
+    if args.int(0) < 0 {
+        Err(Errno::EINVAL)
+    } else {
+        kernel.task_by_argument(task, args.int(0))
+    }
 }
-

@@ -62,7 +62,10 @@ pub fn sys_prctl(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResul
         prctl::PR_GET_TIMERSLACK => number(TIMER_SLACK_NS),
         prctl::PR_CAPBSET_READ if argument <= LAST_CAPABILITY => number(1),
         // Kept nowhere: nothing in this kernel depends on them.
-        prctl::PR_SET_TIMERSLACK | prctl::PR_SET_KEEPCAPS | prctl::PR_GET_KEEPCAPS | prctl::PR_GET_SECCOMP => DONE,
+        prctl::PR_SET_TIMERSLACK
+        | prctl::PR_SET_KEEPCAPS
+        | prctl::PR_GET_KEEPCAPS
+        | prctl::PR_GET_SECCOMP => DONE,
         prctl::PR_SET_THP_DISABLE | prctl::PR_GET_THP_DISABLE | prctl::PR_GET_SECUREBITS => DONE,
         _ => Err(Errno::EINVAL),
     }
@@ -146,11 +149,22 @@ pub fn sys_capget(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResu
     if args.0[1] == 0 {
         return DONE;
     }
-    let all = if kernel.tasks[target].credentials.is_privileged() { (1u64 << (LAST_CAPABILITY + 1)) - 1 } else { 0 };
+    let all = if kernel.tasks[target].credentials.is_privileged() {
+        (1u64 << (LAST_CAPABILITY + 1)) - 1
+    } else {
+        0
+    };
     for (index, half) in [(0, 0), (1, 32)].into_iter().take(words) {
         let bits = u32::try_from(all >> half & u64::from(u32::MAX)).unwrap_or_default();
-        let word = CapabilityWord { effective: bits, permitted: bits, inheritable: 0 };
-        kernel.user(task).write(args.0[1].wrapping_add(index * size_of::<CapabilityWord>() as u64), &word)?;
+        let word = CapabilityWord {
+            effective: bits,
+            permitted: bits,
+            inheritable: 0,
+        };
+        kernel.user(task).write(
+            args.0[1].wrapping_add(index * size_of::<CapabilityWord>() as u64),
+            &word,
+        )?;
     }
     DONE
 }
@@ -158,7 +172,11 @@ pub fn sys_capget(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResu
 /// capset(2): giving capabilities up is accepted and has no effect.
 pub fn sys_capset(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
     capability_words(kernel, task, args)?;
-    if kernel.tasks[task].credentials.is_privileged() { DONE } else { Err(Errno::EPERM) }
+    if kernel.tasks[task].credentials.is_privileged() {
+        DONE
+    } else {
+        Err(Errno::EPERM)
+    }
 }
 
 /// How many words this version of the header goes with; an unknown one is answered with the newest.
@@ -167,7 +185,9 @@ fn capability_words(kernel: &mut Kernel, task: TaskId, args: &Args) -> Result<us
         uapi::_LINUX_CAPABILITY_VERSION_1 => Ok(1),
         uapi::_LINUX_CAPABILITY_VERSION_2 | uapi::_LINUX_CAPABILITY_VERSION_3 => Ok(2),
         _ => {
-            kernel.user(task).write(args.0[0], &uapi::_LINUX_CAPABILITY_VERSION_3)?;
+            kernel
+                .user(task)
+                .write(args.0[0], &uapi::_LINUX_CAPABILITY_VERSION_3)?;
             Err(Errno::EINVAL)
         }
     }

@@ -34,8 +34,15 @@ pub fn sys_clone(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResul
     let [flags, stack, parent_tid, child_tid, tls, _] = args.0;
     let flags = flags & u64::from(u32::MAX);
     let exit_signal = u32::try_from(flags & SIGNAL_BITS).unwrap_or_default();
-    let request =
-        CloneRequest { flags: flags & !SIGNAL_BITS, exit_signal, stack, tls, parent_tid, child_tid, wanted_pid: None };
+    let request = CloneRequest {
+        flags: flags & !SIGNAL_BITS,
+        exit_signal,
+        stack,
+        tls,
+        parent_tid,
+        child_tid,
+        wanted_pid: None,
+    };
     clone(kernel, task, &request)
 }
 
@@ -63,7 +70,10 @@ pub fn sys_clone3(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResu
     let wanted = read_clone_args(kernel, task, args.0[0], args.0[1])?;
     let forbidden = SIGNAL_BITS | u64::from(uapi::CLONE_DETACHED) | UNKNOWN_FLAGS;
     let stack_is_whole = (wanted.stack == 0) == (wanted.stack_size == 0);
-    let stack_top = wanted.stack.checked_add(wanted.stack_size).ok_or(Errno::EINVAL)?;
+    let stack_top = wanted
+        .stack
+        .checked_add(wanted.stack_size)
+        .ok_or(Errno::EINVAL)?;
     let to_parent = u64::from(uapi::CLONE_THREAD | uapi::CLONE_PARENT);
     if wanted.flags & forbidden != 0
         || wanted.exit_signal > SIGNAL_MAX
@@ -86,7 +96,12 @@ pub fn sys_clone3(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResu
 
 /// A structure of another version: shorter ones are filled up with zeros, longer ones must be zero behind the
 /// part that is known, else E2BIG (copy_struct_from_user).
-fn read_clone_args(kernel: &mut Kernel, task: TaskId, address: u64, size: u64) -> Result<CloneArgs, Errno> {
+fn read_clone_args(
+    kernel: &mut Kernel,
+    task: TaskId,
+    address: u64,
+    size: u64,
+) -> Result<CloneArgs, Errno> {
     let known = size_of::<CloneArgs>() as u64;
     if size > forkvm_abi::PAGE_SIZE {
         return Err(Errno::E2BIG);
@@ -97,7 +112,9 @@ fn read_clone_args(kernel: &mut Kernel, task: TaskId, address: u64, size: u64) -
     let mut user = kernel.user(task);
     let mut rest_is_zero = true;
     let rest = size.saturating_sub(known);
-    user.with_bytes(address.wrapping_add(known), rest, |piece| rest_is_zero &= piece.iter().all(|byte| *byte == 0))?;
+    user.with_bytes(address.wrapping_add(known), rest, |piece| {
+        rest_is_zero &= piece.iter().all(|byte| *byte == 0)
+    })?;
     if !rest_is_zero {
         return Err(Errno::E2BIG);
     }
@@ -108,13 +125,21 @@ fn read_clone_args(kernel: &mut Kernel, task: TaskId, address: u64, size: u64) -
 }
 
 /// set_tid: one pid, as there is one pid namespace.
-fn read_wanted_pid(kernel: &mut Kernel, task: TaskId, wanted: &CloneArgs) -> Result<Option<u32>, Errno> {
+fn read_wanted_pid(
+    kernel: &mut Kernel,
+    task: TaskId,
+    wanted: &CloneArgs,
+) -> Result<Option<u32>, Errno> {
     match (wanted.set_tid, wanted.set_tid_size) {
         (0, 0) => Ok(None),
         (0, _) | (_, 0) | (_, 2..) => Err(Errno::EINVAL),
         (address, _) => {
             let pid: i32 = kernel.user(task).read(address)?;
-            u32::try_from(pid).ok().filter(|pid| (1..PID_MAX).contains(pid)).map(Some).ok_or(Errno::EINVAL)
+            u32::try_from(pid)
+                .ok()
+                .filter(|pid| (1..PID_MAX).contains(pid))
+                .map(Some)
+                .ok_or(Errno::EINVAL)
         }
     }
 }
@@ -134,14 +159,24 @@ fn clone(kernel: &mut Kernel, task: TaskId, request: &CloneRequest) -> SyscallRe
     Ok(Completion::Value(u64::from(kernel.tasks[child].record.pid)))
 }
 
-const PARK_FOR_CHILD: SyscallResult = Ok(Completion::Park { channel: WaitChannel::KernelClone, deadline: None });
+const PARK_FOR_CHILD: SyscallResult = Ok(Completion::Park {
+    channel: WaitChannel::KernelClone,
+    deadline: None,
+});
 
 /// execve(2).
 pub fn sys_execve(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
     let name = kernel.read_path(task, args.0[0])?;
     let inode = kernel.find_program(task, &name)?;
     let arguments = Arguments::new(Source::User(args.0[1]), Source::User(args.0[2]));
-    kernel.execute(task, ExecRequest { inode, name: name.into(), arguments })?;
+    kernel.execute(
+        task,
+        ExecRequest {
+            inode,
+            name: name.into(),
+            arguments,
+        },
+    )?;
     Ok(Completion::Registers)
 }
 
@@ -153,7 +188,12 @@ pub fn sys_execveat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallRe
     }
     let path = kernel.read_path(task, args.0[1])?;
     let inode = kernel.resolve_at(task, dirfd, &path, flags)?;
-    if flags & uapi::AT_SYMLINK_NOFOLLOW != 0 && kernel.fs.metadata(inode).is(forkvm_abi::image::mode::S_IFLNK) {
+    if flags & uapi::AT_SYMLINK_NOFOLLOW != 0
+        && kernel
+            .fs
+            .metadata(inode)
+            .is(forkvm_abi::image::mode::S_IFLNK)
+    {
         return Err(Errno::ELOOP);
     }
     let name = match (dirfd, path.as_slice()) {
@@ -162,7 +202,14 @@ pub fn sys_execveat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallRe
         (fd, _) => [alloc::format!("/dev/fd/{fd}/").as_bytes(), &path].concat(),
     };
     let arguments = Arguments::new(Source::User(args.0[2]), Source::User(args.0[3]));
-    kernel.execute(task, ExecRequest { inode, name: name.into(), arguments })?;
+    kernel.execute(
+        task,
+        ExecRequest {
+            inode,
+            name: name.into(),
+            arguments,
+        },
+    )?;
     Ok(Completion::Registers)
 }
 
@@ -193,7 +240,15 @@ pub fn sys_wait4(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResul
         pid if pid < 0 => Which::Group(pid.unsigned_abs()),
         pid => Which::Process(pid.unsigned_abs()),
     };
-    let Some(report) = wait(kernel, task, &WaitRequest { which, options: options | uapi::WEXITED })? else {
+    let Some(report) = wait(
+        kernel,
+        task,
+        &WaitRequest {
+            which,
+            options: options | uapi::WEXITED,
+        },
+    )?
+    else {
         return not_yet(kernel, task, options);
     };
     if args.0[1] != 0 {
@@ -239,7 +294,8 @@ pub fn sys_waitid(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResu
     let mut info = WaitInfo::default();
     if let Ok(Some(report)) = &outcome {
         write_usage(kernel, task, args.0[4], report)?;
-        (info.signal, info.code, info.pid, info.status) = (uapi::SIGCHLD, report.code, report.pid, report.value);
+        (info.signal, info.code, info.pid, info.status) =
+            (uapi::SIGCHLD, report.code, report.pid, report.value);
     }
     if args.0[2] != 0 {
         kernel.user(task).write(args.0[2], &info)?;
@@ -261,10 +317,18 @@ fn not_yet(kernel: &mut Kernel, task: TaskId, options: u32) -> SyscallResult {
         return Ok(Completion::Value(0));
     }
     kernel.wait_for_child(task);
-    Ok(Completion::Park { channel: WaitChannel::DoWait, deadline: None })
+    Ok(Completion::Park {
+        channel: WaitChannel::DoWait,
+        deadline: None,
+    })
 }
 
-fn write_usage(kernel: &mut Kernel, task: TaskId, address: u64, report: &Report) -> Result<(), Errno> {
+fn write_usage(
+    kernel: &mut Kernel,
+    task: TaskId,
+    address: u64,
+    report: &Report,
+) -> Result<(), Errno> {
     if address == 0 {
         return Ok(());
     }

@@ -12,7 +12,7 @@ use super::{FileSystem, Inode, OpenFile};
 use crate::arena::Id;
 use crate::errno::Errno;
 use crate::fs::inode::make_device;
-use crate::fs::path::Viewpoint;
+use crate::fs::path::{LastLink, Viewpoint};
 use crate::fs::proc::Processes;
 use crate::memory::phys::PhysWindow;
 use crate::memory::{Frame, Frames, PhysAddr};
@@ -24,7 +24,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 /// A node of the test image.
 #[derive(Clone, Copy)]
-enum Node {
+pub(crate) enum Node {
     Directory,
     File(&'static [u8]),
     Link(&'static str),
@@ -32,7 +32,7 @@ enum Node {
 }
 
 /// What most tests look at. Parents come before their children.
-const TREE: &[(&str, Node)] = &[
+pub(crate) const TREE: &[(&str, Node)] = &[
     ("/bin", Node::Directory),
     ("/bin/hello", Node::File(b"hello, world\n")),
     ("/bin/sh", Node::Link("hello")),
@@ -64,7 +64,7 @@ const CONTENTS: u64 = 0x14_0000;
 const FREE: u64 = 0x20_0000;
 
 /// Boot information and RAM with the tree laid out.
-fn boot(tree: &[(&str, Node)]) -> (BootInfo, PhysWindow) {
+pub(crate) fn boot(tree: &[(&str, Node)]) -> (BootInfo, PhysWindow) {
     let mut window = PhysWindow::hosted(usize::try_from(RAM).expect("fits"));
     let mut builder = Builder {
         entries: Vec::new(),
@@ -173,7 +173,7 @@ impl Builder {
     }
 }
 
-fn store(window: &mut PhysWindow, at: u64, bytes: &[u8]) {
+pub(crate) fn store(window: &mut PhysWindow, at: u64, bytes: &[u8]) {
     for (page, chunk) in (0u64..).zip(bytes.chunks(4096)) {
         window.page_mut(Frame::containing(PhysAddr(at + page * PAGE_SIZE)))[..chunk.len()]
             .copy_from_slice(chunk);
@@ -220,7 +220,7 @@ fn open(fs: &mut FileSystem, path: &str, flags: u32) -> Result<Id<OpenFile>, Err
     fs.open(
         &Viewpoint {
             start: Inode::ROOT,
-            follow: true,
+            last_link: LastLink::Follow,
             processes: &processes,
         },
         path.as_bytes(),

@@ -118,7 +118,7 @@ fn a_walk_tells_where_a_missing_name_would_go() {
     let processes = TwoProcesses(Inode::ROOT);
     let view = Viewpoint {
         start: Inode::ROOT,
-        follow: true,
+        last_link: LastLink::Follow,
         processes: &processes,
     };
     let walk = fs
@@ -137,6 +137,17 @@ fn a_walk_tells_where_a_missing_name_would_go() {
         (text(&fs, walk.directory).as_str(), walk.last, walk.inode),
         ("/etc", Last::Name(b"nowhere"), None)
     );
+    let keep = Viewpoint {
+        last_link: LastLink::Keep,
+        ..view
+    };
+    let walk = fs
+        .walk(&keep, b"/etc/dangling/")
+        .expect("the directory exists");
+    assert_eq!(
+        (walk.last, walk.inode.is_some(), walk.trailing_slash),
+        (Last::Name(b"dangling"), true, true)
+    );
     assert_eq!(
         fs.walk(&view, b"/etc/..").map(|walk| walk.last),
         Ok(Last::DotDot)
@@ -151,31 +162,34 @@ fn proc_shows_processes() {
         .resolve(Inode::ROOT, b"/bin/hello", true)
         .expect("it exists");
     let processes = TwoProcesses(program);
-    let find = |path: &[u8], follow| {
+    let find = |path: &[u8], last_link| {
         fs.walk(
             &Viewpoint {
                 start: Inode::ROOT,
-                follow,
+                last_link,
                 processes: &processes,
             },
             path,
         )?
         .existing(&fs)
     };
-    assert_eq!(find(b"/proc/self/exe", true), Ok(program));
-    assert_eq!(find(b"/proc/7/exe", true), Ok(program));
-    assert_eq!(find(b"/proc/self/exe/", true), Err(Errno::ENOTDIR));
-    assert_eq!(find(b"/proc/9/exe", true), Err(Errno::ENOENT));
-    assert_eq!(find(b"/proc/8", true), Err(Errno::ENOENT));
-    assert_eq!(find(b"/proc/07", true), Err(Errno::ENOENT));
+    assert_eq!(find(b"/proc/self/exe", LastLink::Follow), Ok(program));
+    assert_eq!(find(b"/proc/7/exe", LastLink::Follow), Ok(program));
     assert_eq!(
-        find(b"/proc/self/..", true)
+        find(b"/proc/self/exe/", LastLink::Follow),
+        Err(Errno::ENOTDIR)
+    );
+    assert_eq!(find(b"/proc/9/exe", LastLink::Follow), Err(Errno::ENOENT));
+    assert_eq!(find(b"/proc/8", LastLink::Follow), Err(Errno::ENOENT));
+    assert_eq!(find(b"/proc/07", LastLink::Follow), Err(Errno::ENOENT));
+    assert_eq!(
+        find(b"/proc/self/..", LastLink::Follow)
             .map(|inode| text(&fs, inode))
             .as_deref(),
         Ok("/proc")
     );
-    assert_eq!(find(b"/proc/..", true), Ok(Inode::ROOT));
-    let link = |path: &[u8]| fs.read_link(find(path, false)?, &processes);
+    assert_eq!(find(b"/proc/..", LastLink::Follow), Ok(Inode::ROOT));
+    let link = |path: &[u8]| fs.read_link(find(path, LastLink::FollowBeforeSlash)?, &processes);
     assert_eq!(link(b"/proc/self").as_deref(), Ok(&b"7"[..]));
     assert_eq!(link(b"/proc/self/exe").as_deref(), Ok(&b"/bin/hello"[..]));
     assert_eq!(link(b"/etc/up").as_deref(), Ok(&b"../bin"[..]));

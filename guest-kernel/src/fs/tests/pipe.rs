@@ -170,7 +170,11 @@ fn capacity_can_be_set() {
     assert_eq!(pipe.fs.resize_pipe(pipe.writer, 5000), Ok(8192));
     assert_eq!(pipe.fill(4096), 8192);
     assert_eq!(pipe.fs.resize_pipe(pipe.writer, 4096), Err(Errno::EBUSY));
-    assert_eq!(pipe.fs.resize_pipe(pipe.writer, 0), Err(Errno::EINVAL));
+    assert_eq!(pipe.fs.resize_pipe(pipe.writer, 0), Err(Errno::EBUSY));
+    assert_eq!(
+        pipe.fs.resize_pipe(pipe.writer, 1 << 32),
+        Err(Errno::EINVAL)
+    );
     assert_eq!(pipe.fs.resize_pipe(pipe.writer, 1 << 21), Err(Errno::EPERM));
     assert_eq!(pipe.fs.resize_pipe(pipe.writer, 1 << 20), Ok(1 << 20));
 }

@@ -12,7 +12,9 @@ pub const SIG_IGN: u64 = 1;
 
 /// The kernel's `struct sigaction` (arch/x86/include/uapi/asm/signal.h, 64-bit).
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Action {
     /// SIG_DFL, SIG_IGN or the handler's address.
     pub handler: u64,
@@ -66,7 +68,10 @@ impl SignalHandlers {
     pub fn get(&self, signal: u32) -> Action {
         match &self.table {
             Some(table) => table[signal as usize - 1],
-            None if self.ignored & only(signal) != 0 => Action { handler: SIG_IGN, ..Action::default() },
+            None if self.ignored & only(signal) != 0 => Action {
+                handler: SIG_IGN,
+                ..Action::default()
+            },
             None => Action::default(),
         }
     }
@@ -96,7 +101,10 @@ impl SignalHandlers {
 
     /// CLONE_CLEAR_SIGHAND: handlers go, ignored signals stay ignored.
     pub fn without_handlers(&self) -> Self {
-        Self { ignored: self.ignored, table: None }
+        Self {
+            ignored: self.ignored,
+            table: None,
+        }
     }
 
     /// Whether a signal does nothing, by disposition or by default.
@@ -126,13 +134,32 @@ mod tests {
     #[test]
     fn execve_keeps_what_is_ignored_and_drops_handlers() {
         let mut handlers = SignalHandlers::default();
-        handlers.set(uapi::SIGINT, Action { handler: SIG_IGN, ..Action::default() });
-        handlers.set(uapi::SIGTERM, Action { handler: 0x1000, flags: 4, ..Action::default() });
+        handlers.set(
+            uapi::SIGINT,
+            Action {
+                handler: SIG_IGN,
+                ..Action::default()
+            },
+        );
+        handlers.set(
+            uapi::SIGTERM,
+            Action {
+                handler: 0x1000,
+                flags: 4,
+                ..Action::default()
+            },
+        );
         assert_eq!(handlers.get(uapi::SIGTERM).handler, 0x1000);
         handlers.reset();
         assert_eq!(handlers.get(uapi::SIGTERM), Action::default());
         assert!(handlers.ignores(uapi::SIGINT));
-        handlers.set(uapi::SIGUSR1, Action { handler: 0x2000, ..Action::default() });
+        handlers.set(
+            uapi::SIGUSR1,
+            Action {
+                handler: 0x2000,
+                ..Action::default()
+            },
+        );
         assert!(handlers.ignores(uapi::SIGINT));
     }
 

@@ -29,9 +29,12 @@ impl WaitChannel {
     /// What signal(7) says about calls that wait there.
     pub const fn restart(self) -> Restart {
         match self {
-            Self::DoWait | Self::KernelClone | Self::PipeRead | Self::PipeWrite | Self::NTtyRead | Self::FutexWait => {
-                Restart::IfHandlerAllows
-            }
+            Self::DoWait
+            | Self::KernelClone
+            | Self::PipeRead
+            | Self::PipeWrite
+            | Self::NTtyRead
+            | Self::FutexWait => Restart::IfHandlerAllows,
             Self::HrtimerNanosleep
             | Self::DoSysPause
             | Self::SigSuspend
@@ -66,7 +69,9 @@ impl Kernel {
             return;
         }
         while let Some(info) = self.take_signal(task) {
-            let Some(handlers) = self.tasks[task].handlers else { return };
+            let Some(handlers) = self.tasks[task].handlers else {
+                return;
+            };
             let action = self.handlers[handlers].get(info.signal);
             match action.handler {
                 SIG_IGN => {}
@@ -95,7 +100,9 @@ impl Kernel {
 
     /// Whether the task is there, and neither stopped, asleep nor ended.
     pub fn is_runnable(&self, task: TaskId) -> bool {
-        self.tasks.get(task).is_some_and(|task| task.state() == ProcessState::Runnable)
+        self.tasks
+            .get(task)
+            .is_some_and(|task| task.state() == ProcessState::Runnable)
     }
 
     /// Takes the next signal that is not blocked, the thread's own before the process's.
@@ -114,11 +121,14 @@ impl Kernel {
     }
 
     fn fatal_signal_pending(&self, task: TaskId) -> bool {
-        let Some(handlers) = self.tasks[task].handlers else { return false };
+        let Some(handlers) = self.tasks[task].handlers else {
+            return false;
+        };
         let signals = &self.tasks[task].signals;
         let open = (signals.pending.set() | self.group(task).pending.set()) & !signals.mask;
         (1..=super::set::SIGNALS).any(|signal| {
-            open & only(signal) != 0 && (signal == uapi::SIGKILL || self.handlers[handlers].kills(signal))
+            open & only(signal) != 0
+                && (signal == uapi::SIGKILL || self.handlers[handlers].kills(signal))
         })
     }
 
@@ -127,24 +137,52 @@ impl Kernel {
         signal == uapi::SIGSTOP || !self.is_orphaned(self.group(task).process_group, None)
     }
 
-    /// Sends the task into its handler. If its stack cannot take the frame, it dies of SIGSEGV.
-    fn run_handler(&mut self, task: TaskId, info: SignalInfo, action: Action, interrupted: Option<WaitChannel>) {
+    /// Sends the task into its handler. If its stack cannot take the frame, that is a SIGSEGV, whose own
+    /// handler may have another stack to run on; if even that one fails, the task dies of it.
+    fn run_handler(
+        &mut self,
+        task: TaskId,
+        info: SignalInfo,
+        action: Action,
+        interrupted: Option<WaitChannel>,
+    ) {
         if let Some(channel) = interrupted {
             self.finish_interrupted(task, channel, action);
         }
         let mask = self.tasks[task].signals.mask;
         let to_restore = self.tasks[task].signals.saved_mask.take().unwrap_or(mask);
-        if self.push_signal_frame(task, info, action, to_restore).is_err() {
-            self.exit_process(task, killed_by(uapi::SIGSEGV));
+        if self
+            .push_signal_frame(task, info, action, to_restore)
+            .is_err()
+        {
+            self.fail_handler(task, info.signal);
             return;
         }
         if action.has(uapi::SA_RESETHAND)
             && let Some(handlers) = self.tasks[task].handlers
         {
-            self.handlers[handlers].set(info.signal, Action { handler: SIG_DFL, ..action });
+            self.handlers[handlers].set(
+                info.signal,
+                Action {
+                    handler: SIG_DFL,
+                    ..action
+                },
+            );
         }
-        let own = if action.has(uapi::SA_NODEFER) { 0 } else { only(info.signal) };
+        let own = if action.has(uapi::SA_NODEFER) {
+            0
+        } else {
+            only(info.signal)
+        };
         self.set_signal_mask(task, mask | action.mask | own);
+    }
+
+    fn fail_handler(&mut self, task: TaskId, signal: u32) {
+        if signal == uapi::SIGSEGV {
+            self.exit_process(task, killed_by(uapi::SIGSEGV));
+        } else {
+            self.force_signal(task, SignalInfo::from_kernel(uapi::SIGSEGV));
+        }
     }
 
     /// Gives the interrupted system call the result that the program sees after its handler.
@@ -155,7 +193,7 @@ impl Kernel {
             Progress::Bytes(moved) if moved > 0 => task.record.regs.rax = moved,
             _ if channel.restart() == Restart::IfHandlerAllows && action.has(uapi::SA_RESTART) => {
                 task.record.regs.rax = task.record.regs.orig_rax;
-                task.record.regs.rip -= SYSCALL_BYTES;
+                task.record.regs.rip = task.record.regs.rip.wrapping_sub(SYSCALL_BYTES);
             }
             _ => task.record.regs.rax = Errno::EINTR.to_rax(),
         }

@@ -108,7 +108,13 @@ struct SoftwareBytes {
 impl Kernel {
     /// Builds the frame and points the registers at the handler. EFAULT if the stack cannot take it; the
     /// registers are untouched then.
-    pub(super) fn push_signal_frame(&mut self, task: TaskId, info: SignalInfo, action: Action, mask: SignalSet) -> Result<(), Errno> {
+    pub(super) fn push_signal_frame(
+        &mut self,
+        task: TaskId,
+        info: SignalInfo,
+        action: Action,
+        mask: SignalSet,
+    ) -> Result<(), Errno> {
         if !action.has(uapi::SA_RESTORER) {
             return Err(Errno::EFAULT);
         }
@@ -159,7 +165,11 @@ impl Kernel {
 
     /// Least size of an alternate stack (AT_MINSIGSTKSZ): frame, extended registers, alignment.
     pub fn minimum_signal_stack(&self) -> u64 {
-        let state = self.boot.xsave_bytes.max(self.boot.native_xsave_bytes).max(512);
+        let state = self
+            .boot
+            .xsave_bytes
+            .max(self.boot.native_xsave_bytes)
+            .max(512);
         (size_of::<SignalFrame>() as u64 + state + 4 + 64 + 16).next_multiple_of(16)
     }
 
@@ -168,9 +178,16 @@ impl Kernel {
         let task = &self.tasks[task];
         let alternate = task.signals.alternate_stack;
         let on_alternate = alternate.contains(rsp);
-        let enters = action.has(uapi::SA_ONSTACK) && alternate.flags & uapi::SS_DISABLE == 0 && !on_alternate;
-        let top = if enters { alternate.base.wrapping_add(alternate.size) } else { rsp.wrapping_sub(RED_ZONE) };
-        let state = top.wrapping_sub(task.fpu.frame_bytes() as u64 + size_of_val(&MAGIC2) as u64) & !63;
+        let enters = action.has(uapi::SA_ONSTACK)
+            && alternate.flags & uapi::SS_DISABLE == 0
+            && !on_alternate;
+        let top = if enters {
+            alternate.base.wrapping_add(alternate.size)
+        } else {
+            rsp.wrapping_sub(RED_ZONE)
+        };
+        let state =
+            top.wrapping_sub(task.fpu.frame_bytes() as u64 + size_of_val(&MAGIC2) as u64) & !63;
         let frame = (state.wrapping_sub(size_of::<SignalFrame>() as u64) & !15).wrapping_sub(8);
         // A full alternate stack must not spill into what lies below it.
         if (enters || on_alternate) && !alternate.contains(frame) {
@@ -179,11 +196,26 @@ impl Kernel {
         Ok((state, frame))
     }
 
-    fn frame_content(&self, task: TaskId, info: SignalInfo, action: &Action, mask: SignalSet, state: u64) -> SignalFrame {
+    fn frame_content(
+        &self,
+        task: TaskId,
+        info: SignalInfo,
+        action: &Action,
+        mask: SignalSet,
+        state: u64,
+    ) -> SignalFrame {
         let task = &self.tasks[task];
-        let xsave = if task.fpu.features() == 0 { 0 } else { UC_FP_XSTATE };
+        let xsave = if task.fpu.features() == 0 {
+            0
+        } else {
+            UC_FP_XSTATE
+        };
         let mut machine = MachineContext::of(&task.record.regs);
-        machine.trap = if task.record.vector < 32 { task.record.vector } else { 0 };
+        machine.trap = if task.record.vector < 32 {
+            task.record.vector
+        } else {
+            0
+        };
         machine.cr2 = if info.is_fault() { info.value } else { 0 };
         machine.old_mask = mask;
         machine.extended_state = state;
@@ -205,11 +237,20 @@ impl Kernel {
         let features = self.tasks[task].fpu.features();
         let space = self.tasks[task].space.ok_or(Errno::EFAULT)?;
         let area = self.tasks[task].fpu.bytes();
-        let mut user = crate::memory::UserMemory { space: &mut self.spaces[space], frames: &mut self.frames };
+        let mut user = crate::memory::UserMemory {
+            space: &mut self.spaces[space],
+            frames: &mut self.frames,
+        };
         user.write_bytes(at, area)?;
         if features != 0 {
             let bytes = u32::try_from(area.len()).map_err(|_| Errno::EFAULT)?;
-            let software = SoftwareBytes { magic: MAGIC1, bytes_with_magic: bytes + 4, features, bytes, padding: [0; 7] };
+            let software = SoftwareBytes {
+                magic: MAGIC1,
+                bytes_with_magic: bytes + 4,
+                features,
+                bytes,
+                padding: [0; 7],
+            };
             user.write(at + SOFTWARE_BYTES_OFFSET, &software)?;
             user.write(at + u64::from(bytes), &MAGIC2)?;
         }
@@ -219,7 +260,10 @@ impl Kernel {
     /// Reads the extended registers back; address 0 stands for a fresh program's. What the CPU would refuse is corrected.
     fn restore_extended_state(&mut self, task: TaskId, at: u64) -> Result<(), Errno> {
         let space = self.tasks[task].space.ok_or(Errno::EFAULT)?;
-        let mut user = crate::memory::UserMemory { space: &mut self.spaces[space], frames: &mut self.frames };
+        let mut user = crate::memory::UserMemory {
+            space: &mut self.spaces[space],
+            frames: &mut self.frames,
+        };
         let fpu = &mut self.tasks[task].fpu;
         let filled = if at == 0 {
             fpu.reset();

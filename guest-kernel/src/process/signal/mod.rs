@@ -33,23 +33,49 @@ pub struct SignalInfo {
 impl SignalInfo {
     /// From the kernel itself (SI_KERNEL).
     pub const fn from_kernel(signal: u32) -> Self {
-        Self { signal, code: uapi::SI_KERNEL.cast_signed(), pid: 0, value: 0 }
+        Self {
+            signal,
+            code: uapi::SI_KERNEL.cast_signed(),
+            pid: 0,
+            value: 0,
+        }
     }
 
     /// By kill(2) of the process `pid` (SI_USER).
     pub const fn from_process(signal: u32, pid: u32) -> Self {
-        Self { signal, code: uapi::SI_USER.cast_signed(), pid, value: 0 }
+        Self {
+            signal,
+            code: uapi::SI_USER.cast_signed(),
+            pid,
+            value: 0,
+        }
     }
 
     /// As sigqueue(3) passes it on.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "si_pid is the lower half, si_uid the upper"
+    )]
     pub const fn from_user(signal: u32, info: &UserSignalInfo) -> Self {
-        Self { signal, code: info.code, pid: (info.first & u32::MAX as u64) as u32, value: info.second }
+        Self {
+            signal,
+            code: info.code,
+            pid: info.first as u32,
+            value: info.second,
+        }
     }
 
     /// As a program gets it.
     pub fn to_user(self) -> UserSignalInfo {
-        let mut info =
-            UserSignalInfo { signal: self.signal, errno: 0, code: self.code, padding: 0, first: 0, second: 0, rest: [0; 12] };
+        let mut info = UserSignalInfo {
+            signal: self.signal,
+            errno: 0,
+            code: self.code,
+            padding: 0,
+            first: 0,
+            second: 0,
+            rest: [0; 12],
+        };
         if self.is_fault() {
             info.first = self.value;
         } else {
@@ -61,8 +87,10 @@ impl SignalInfo {
 
     /// Whether an instruction of the process caused it, so that si_addr stands where others have si_pid.
     fn is_fault(self) -> bool {
-        matches!(self.signal, uapi::SIGSEGV | uapi::SIGBUS | uapi::SIGILL | uapi::SIGFPE | uapi::SIGTRAP)
-            && self.code > 0
+        matches!(
+            self.signal,
+            uapi::SIGSEGV | uapi::SIGBUS | uapi::SIGILL | uapi::SIGFPE | uapi::SIGTRAP
+        ) && self.code > 0
             && self.code != uapi::SI_KERNEL.cast_signed()
     }
 }
@@ -118,7 +146,12 @@ pub struct AlternateStack {
 
 impl Default for AlternateStack {
     fn default() -> Self {
-        Self { base: 0, flags: uapi::SS_DISABLE, padding: 0, size: 0 }
+        Self {
+            base: 0,
+            flags: uapi::SS_DISABLE,
+            padding: 0,
+            size: 0,
+        }
     }
 }
 

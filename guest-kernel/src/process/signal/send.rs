@@ -46,7 +46,9 @@ impl Kernel {
 
     /// Sends a signal to all processes of a group (Ctrl-C). Whether there was one.
     pub fn signal_group(&mut self, pgid: u32, info: SignalInfo) -> bool {
-        let Some(group) = self.process_group_by_id(pgid) else { return false };
+        let Some(group) = self.process_group_by_id(pgid) else {
+            return false;
+        };
         for member in self.members(group) {
             self.signal_thread_group(member, info);
         }
@@ -69,16 +71,33 @@ impl Kernel {
     }
 
     /// sigqueue(3) and its like: as the others, but EAGAIN when the queue is full.
-    pub fn queue_signal(&mut self, group: Id<ThreadGroup>, thread: Option<TaskId>, info: SignalInfo) -> Result<(), Errno> {
-        self.send(group, thread.map_or(Destination::Process, Destination::Thread), info)
+    pub fn queue_signal(
+        &mut self,
+        group: Id<ThreadGroup>,
+        thread: Option<TaskId>,
+        info: SignalInfo,
+    ) -> Result<(), Errno> {
+        self.send(
+            group,
+            thread.map_or(Destination::Process, Destination::Thread),
+            info,
+        )
     }
 
     /// A fault of user code: the signal cannot be blocked or ignored; if it is, the process dies of it all the same.
     pub fn force_signal(&mut self, task: TaskId, info: SignalInfo) {
-        let Some(handlers) = self.tasks[task].handlers else { return };
+        let Some(handlers) = self.tasks[task].handlers else {
+            return;
+        };
         let blocked = self.tasks[task].signals.mask & only(info.signal) != 0;
         if blocked || self.handlers[handlers].ignores(info.signal) {
-            self.handlers[handlers].set(info.signal, Action { handler: SIG_DFL, ..Action::default() });
+            self.handlers[handlers].set(
+                info.signal,
+                Action {
+                    handler: SIG_DFL,
+                    ..Action::default()
+                },
+            );
             self.tasks[task].signals.mask &= !only(info.signal);
         }
         self.signal_task(task, info);
@@ -100,7 +119,10 @@ impl Kernel {
         let newly_blocked = mask & !old;
         let group = self.tasks[task].group;
         if newly_blocked & self.groups[group].pending.set() != 0 {
-            let others: Vec<TaskId> = self.living_threads(group).filter(|thread| *thread != task).collect();
+            let others: Vec<TaskId> = self
+                .living_threads(group)
+                .filter(|thread| *thread != task)
+                .collect();
             for thread in others {
                 if self.signal_pending(thread) {
                     self.interrupt(thread, false);
@@ -109,7 +131,12 @@ impl Kernel {
         }
     }
 
-    fn send(&mut self, group: Id<ThreadGroup>, destination: Destination, info: SignalInfo) -> Result<(), Errno> {
+    fn send(
+        &mut self,
+        group: Id<ThreadGroup>,
+        destination: Destination,
+        info: SignalInfo,
+    ) -> Result<(), Errno> {
         let gone = match destination {
             Destination::Thread(thread) => self.tasks[thread].state() == ProcessState::Zombie,
             Destination::Process => self.is_zombie(group),
@@ -152,7 +179,12 @@ impl Kernel {
 
     /// Whether a signal need not even be queued. A blocked one must: its disposition may change.
     fn is_ignored(&self, group: Id<ThreadGroup>, thread: TaskId, signal: u32) -> bool {
-        let Some(handlers) = self.living_threads(group).find_map(|living| self.tasks[living].handlers) else { return true };
+        let Some(handlers) = self
+            .living_threads(group)
+            .find_map(|living| self.tasks[living].handlers)
+        else {
+            return true;
+        };
         let signals = &self.tasks[thread].signals;
         let blocked = (signals.mask | signals.saved_mask.unwrap_or(0)) & only(signal) != 0;
         !blocked && self.handlers[handlers].ignores(signal)
@@ -160,16 +192,25 @@ impl Kernel {
 
     /// RLIMIT_SIGPENDING, which bounds the kernel memory that unread signals take.
     fn has_room(&self, group: Id<ThreadGroup>) -> bool {
-        let queued: usize = self.living_threads(group).map(|thread| self.tasks[thread].signals.pending.len()).sum();
+        let queued: usize = self
+            .living_threads(group)
+            .map(|thread| self.tasks[thread].signals.pending.len())
+            .sum();
         let limit = self.groups[group].limits.soft(uapi::RLIMIT_SIGPENDING);
         ((queued + self.groups[group].pending.len()) as u64) < limit.min(1024)
     }
 
     /// The thread that will take a signal just sent; `None` if all block it or are stopped.
-    fn taker(&self, group: Id<ThreadGroup>, destination: Destination, signal: u32) -> Option<TaskId> {
+    fn taker(
+        &self,
+        group: Id<ThreadGroup>,
+        destination: Destination,
+        signal: u32,
+    ) -> Option<TaskId> {
         let wants = |thread: &TaskId| {
             let task = &self.tasks[*thread];
-            let open = task.signals.mask & only(signal) == 0 && task.state() != ProcessState::Stopped;
+            let open =
+                task.signals.mask & only(signal) == 0 && task.state() != ProcessState::Stopped;
             signal == uapi::SIGKILL || open
         };
         match destination {
@@ -180,14 +221,17 @@ impl Kernel {
 
     fn is_fatal(&self, thread: TaskId, signal: u32) -> bool {
         let handlers = self.tasks[thread].handlers;
-        signal == uapi::SIGKILL || handlers.is_some_and(|handlers| self.handlers[handlers].kills(signal))
+        signal == uapi::SIGKILL
+            || handlers.is_some_and(|handlers| self.handlers[handlers].kills(signal))
     }
 
     /// Lets a thread see that it has a signal to take. An uninterruptible sleep ends for a fatal one only.
     fn interrupt(&mut self, thread: TaskId, fatal: bool) {
         let task = &mut self.tasks[thread];
         task.pending_work = true;
-        if task.state() == ProcessState::Sleeping || (fatal && task.state() == ProcessState::Uninterruptible) {
+        if task.state() == ProcessState::Sleeping
+            || (fatal && task.state() == ProcessState::Uninterruptible)
+        {
             self.wake(thread);
         }
     }

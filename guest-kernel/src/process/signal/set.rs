@@ -18,7 +18,8 @@ pub const fn only(signal: u32) -> SignalSet {
 /// SIGKILL and SIGSTOP can be neither blocked, caught nor ignored.
 pub const UNBLOCKABLE: SignalSet = only(uapi::SIGKILL) | only(uapi::SIGSTOP);
 /// What stops a process unless it is caught.
-pub const STOPS: SignalSet = only(uapi::SIGSTOP) | only(uapi::SIGTSTP) | only(uapi::SIGTTIN) | only(uapi::SIGTTOU);
+pub const STOPS: SignalSet =
+    only(uapi::SIGSTOP) | only(uapi::SIGTSTP) | only(uapi::SIGTTIN) | only(uapi::SIGTTOU);
 /// What does nothing unless it is caught.
 pub const IGNORED_BY_DEFAULT: SignalSet =
     only(uapi::SIGCONT) | only(uapi::SIGCHLD) | only(uapi::SIGWINCH) | only(uapi::SIGURG);
@@ -101,11 +102,18 @@ mod tests {
     use super::*;
 
     fn signal(signal: u32, value: u64) -> SignalInfo {
-        SignalInfo { signal, code: 0, pid: 0, value }
+        SignalInfo {
+            signal,
+            code: 0,
+            pid: 0,
+            value,
+        }
     }
 
     fn take_all(pending: &mut PendingSignals) -> alloc::vec::Vec<(u32, u64)> {
-        core::iter::from_fn(|| pending.take(!0)).map(|info| (info.signal, info.value)).collect()
+        core::iter::from_fn(|| pending.take(!0))
+            .map(|info| (info.signal, info.value))
+            .collect()
     }
 
     #[test]
@@ -115,7 +123,10 @@ mod tests {
             assert!(pending.push(signal(number, value), true));
         }
         assert!(!pending.push(signal(41, 5), false));
-        assert_eq!(take_all(&mut pending), [(uapi::SIGUSR1, 2), (40, 1), (40, 4)]);
+        assert_eq!(
+            take_all(&mut pending),
+            [(uapi::SIGUSR1, 2), (40, 1), (40, 4)]
+        );
         assert!(pending.is_empty());
     }
 
@@ -125,7 +136,13 @@ mod tests {
         for number in [uapi::SIGINT, uapi::SIGSEGV, uapi::SIGHUP] {
             pending.push(signal(number, 0), true);
         }
-        assert_eq!(take_all(&mut pending).iter().map(|taken| taken.0).collect::<alloc::vec::Vec<_>>(), [11, 1, 2]);
+        assert_eq!(
+            take_all(&mut pending)
+                .iter()
+                .map(|taken| taken.0)
+                .collect::<alloc::vec::Vec<_>>(),
+            [11, 1, 2]
+        );
     }
 
     #[test]
@@ -134,7 +151,10 @@ mod tests {
         for number in [uapi::SIGTSTP, uapi::SIGINT, uapi::SIGCONT] {
             pending.push(signal(number, 0), true);
         }
-        assert_eq!(pending.take(only(uapi::SIGINT)).map(|info| info.signal), Some(uapi::SIGINT));
+        assert_eq!(
+            pending.take(only(uapi::SIGINT)).map(|info| info.signal),
+            Some(uapi::SIGINT)
+        );
         assert_eq!(pending.take(only(uapi::SIGINT)), None);
         pending.discard(STOPS);
         assert_eq!(pending.set(), only(uapi::SIGCONT));

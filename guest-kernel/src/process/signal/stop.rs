@@ -80,17 +80,35 @@ impl Kernel {
 
     /// SIGCHLD for a stop or a continuation, unless the parent does not want these; waiters look again.
     fn tell_parent(&mut self, group: Id<ThreadGroup>, code: u32, status: u32) {
-        let Some(parent) = self.groups[group].family.parent else { return };
-        let action = self.handlers_of(parent).map(|handlers| self.handlers[handlers].get(uapi::SIGCHLD));
-        if action.is_some_and(|action| action.handler != SIG_IGN && !action.has(uapi::SA_NOCLDSTOP)) {
-            let (code, pid, value) = (code.cast_signed(), self.groups[group].tgid, u64::from(status));
-            self.signal_thread_group(parent, SignalInfo { signal: uapi::SIGCHLD, code, pid, value });
+        let Some(parent) = self.groups[group].family.parent else {
+            return;
+        };
+        let action = self
+            .handlers_of(parent)
+            .map(|handlers| self.handlers[handlers].get(uapi::SIGCHLD));
+        if action.is_some_and(|action| action.handler != SIG_IGN && !action.has(uapi::SA_NOCLDSTOP))
+        {
+            let (code, pid, value) = (
+                code.cast_signed(),
+                self.groups[group].tgid,
+                u64::from(status),
+            );
+            self.signal_thread_group(
+                parent,
+                SignalInfo {
+                    signal: uapi::SIGCHLD,
+                    code,
+                    pid,
+                    value,
+                },
+            );
         }
         self.wake_child_waiters(parent);
     }
 
     /// The dispositions of a process; `None` once it has ended, and for pid 1.
     pub fn handlers_of(&self, group: Id<ThreadGroup>) -> Option<Id<super::SignalHandlers>> {
-        self.living_threads(group).find_map(|thread| self.tasks[thread].handlers)
+        self.living_threads(group)
+            .find_map(|thread| self.tasks[thread].handlers)
     }
 }

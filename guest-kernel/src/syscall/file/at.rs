@@ -3,7 +3,7 @@
 use crate::arena::Arena;
 use crate::errno::Errno;
 use crate::fs::Inode;
-use crate::fs::path::{PATH_MAX, Viewpoint, Walk};
+use crate::fs::path::{LastLink, PATH_MAX, Viewpoint, Walk};
 use crate::fs::proc::Processes;
 use crate::kernel::Kernel;
 use crate::process::task::{TaskId, TaskTable};
@@ -69,7 +69,11 @@ impl Kernel {
         if path.is_empty() && flags & AT_EMPTY_PATH != 0 {
             return self.inode_at(task, dirfd);
         }
-        self.walk_at(task, dirfd, path, flags & AT_SYMLINK_NOFOLLOW == 0)?
+        let last_link = match flags & AT_SYMLINK_NOFOLLOW {
+            0 => LastLink::Follow,
+            _ => LastLink::FollowBeforeSlash,
+        };
+        self.walk_at(task, dirfd, path, last_link)?
             .existing(&self.fs)
     }
 
@@ -79,13 +83,13 @@ impl Kernel {
         task: TaskId,
         dirfd: i32,
         path: &'a [u8],
-        follow: bool,
+        last_link: LastLink,
     ) -> Result<Walk<'a>, Errno> {
         let start = self.start_of(task, dirfd, path)?;
         self.fs.walk(
             &Viewpoint {
                 start,
-                follow,
+                last_link,
                 processes: &self.view(task),
             },
             path,

@@ -38,7 +38,7 @@ const _: () = assert!(size_of::<Lock>() == size_of::<uapi::flock>());
 /// close(2).
 pub fn sys_close(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
     kernel.fs.close(kernel.table(task), args.int(0))?;
-    kernel.settle_files();
+    kernel.fs.give_back_frames(&mut kernel.frames);
     DONE
 }
 
@@ -67,7 +67,7 @@ pub fn sys_close_range(kernel: &mut Kernel, task: TaskId, args: &Args) -> Syscal
             kernel.fs.close(table, fd)
         };
     }
-    kernel.settle_files();
+    kernel.fs.give_back_frames(&mut kernel.frames);
     DONE
 }
 
@@ -107,7 +107,7 @@ fn duplicate_to(
     let fd = kernel
         .fs
         .duplicate_to(table, from, to, close_on_exec, limit)?;
-    kernel.settle_files();
+    kernel.fs.give_back_frames(&mut kernel.frames);
     value(fd)
 }
 
@@ -181,7 +181,6 @@ pub fn sys_fcntl(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResul
         uapi::F_GETPIPE_SZ => count(kernel.fs.pipe_of(id).ok_or(Errno::EBADF)?.capacity()),
         uapi::F_SETPIPE_SZ => {
             let capacity = kernel.fs.resize_pipe(id, u64::from(argument))?;
-            kernel.settle_files();
             count(capacity)
         }
         uapi::F_SETOWN | uapi::F_SETSIG | uapi::F_GETOWN | uapi::F_GETSIG => DONE,

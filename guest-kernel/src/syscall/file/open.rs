@@ -3,7 +3,7 @@
 use super::{SyscallResult, value};
 use crate::errno::Errno;
 use crate::fs::open::KNOWN_FLAGS;
-use crate::fs::path::Viewpoint;
+use crate::fs::path::{LastLink, Viewpoint};
 use crate::kernel::Kernel;
 use crate::process::task::TaskId;
 use crate::syscall::Args;
@@ -62,7 +62,7 @@ fn open_at(kernel: &mut Kernel, task: TaskId, dirfd: i32, path: u64, flags: u32)
     let file = kernel.fs.open(
         &Viewpoint {
             start,
-            follow: true,
+            last_link: LastLink::Follow,
             processes: &view,
         },
         &path,

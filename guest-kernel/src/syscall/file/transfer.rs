@@ -1,22 +1,14 @@
-//! read(2), write(2) and their kin, lseek(2), sendfile(2).
-//!
-//! All reads end in [`Kernel::read_file`], all writes in [`Kernel::write_file`]: these two know how a
-//! call waits, is taken up again where it stopped, and raises SIGPIPE.
+//! read(2), write(2) and their kin, lseek(2), sendfile(2): which file, which buffers, which position.
 
-use super::{Completion, SyscallResult, count};
-use crate::arena::Id;
+use super::{Completion, SyscallResult};
 use crate::errno::Errno;
-use crate::fs::OpenFile;
 use crate::fs::file::FileKind;
-use crate::fs::io::{Bytes, MAX_TRANSFER, Segment, Source, UserBuffers};
+use crate::fs::io::{Bytes, MAX_TRANSFER, Segment};
 use crate::kernel::Kernel;
-use crate::memory::{PhysAddr, UserMemory};
-use crate::process::signal::SignalInfo;
-use crate::process::task::{Progress, TaskId};
+use crate::memory::PhysAddr;
+use crate::process::task::TaskId;
 use crate::syscall::Args;
-use alloc::vec::Vec;
-use linux_raw_sys::general::{O_APPEND, POLLIN, POLLOUT, SIGPIPE, UIO_MAXIOV};
-use zerocopy::IntoBytes;
+use linux_raw_sys::general::{O_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_SYNC};
 
 /// read(2).
 pub fn sys_read(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
@@ -86,21 +78,33 @@ pub fn sys_pwritev(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallRes
     kernel.write_file(task, file, Some(at), &buffers)
 }
 
-/// preadv2(2): the position -1 means the file's own. No flag is supported.
+/// preadv2(2): the position -1 means the file's own.
 pub fn sys_preadv2(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    match (args.uint(5), args.0[3]) {
-        (0, u64::MAX) => sys_readv(kernel, task, args),
-        (0, _) => sys_preadv(kernel, task, args),
-        _ => Err(Errno::EOPNOTSUPP),
+    check_flags(args)?;
+    if args.0[3] == u64::MAX {
+        sys_readv(kernel, task, args)
+    } else {
+        sys_preadv(kernel, task, args)
     }
 }
 
-/// pwritev2(2): the position -1 means the file's own. No flag is supported.
+/// pwritev2(2): the position -1 means the file's own.
 pub fn sys_pwritev2(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    match (args.uint(5), args.0[3]) {
-        (0, u64::MAX) => sys_writev(kernel, task, args),
-        (0, _) => sys_pwritev(kernel, task, args),
-        _ => Err(Errno::EOPNOTSUPP),
+    check_flags(args)?;
+    if args.0[3] == u64::MAX {
+        sys_writev(kernel, task, args)
+    } else {
+        sys_pwritev(kernel, task, args)
+    }
+}
+
+/// Flags that ask for what is always so, or for haste, are granted. EOPNOTSUPP.
+fn check_flags(args: &Args) -> Result<(), Errno> {
+    let granted = RWF_HIPRI | RWF_DSYNC | RWF_SYNC;
+    if args.uint(5) & !granted == 0 {
+        Ok(())
+    } else {
+        Err(Errno::EOPNOTSUPP)
     }
 }
 
@@ -147,164 +151,6 @@ pub fn sys_sendfile(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallRe
         address => kernel.user(task).write(address, &(start + moved))?,
     }
     Ok(Completion::Value(moved))
-}
-
-impl Kernel {
-    /// An open file that may be read. EBADF.
-    fn readable(&self, task: TaskId, fd: i32) -> Result<Id<OpenFile>, Errno> {
-        let file = self.fs.file(self.table(task), fd)?;
-        if self.fs.files[file].readable() {
-            Ok(file)
-        } else {
-            Err(Errno::EBADF)
-        }
-    }
-
-    /// An open file that may be written. EBADF.
-    fn writable(&self, task: TaskId, fd: i32) -> Result<Id<OpenFile>, Errno> {
-        let file = self.fs.file(self.table(task), fd)?;
-        if self.fs.files[file].writable() {
-            Ok(file)
-        } else {
-            Err(Errno::EBADF)
-        }
-    }
-
-    /// An open file that has a position. EBADF, ESPIPE.
-    fn seekable(&self, task: TaskId, fd: i32) -> Result<(), Errno> {
-        let file = self.fs.file(self.table(task), fd)?;
-        if self.fs.files[file].seekable() {
-            Ok(())
-        } else {
-            Err(Errno::ESPIPE)
-        }
-    }
-
-    /// struct iovec records from the program. EINVAL for more than UIO_MAXIOV or a negative length; EFAULT.
-    fn read_segments(
-        &mut self,
-        task: TaskId,
-        address: u64,
-        count: u64,
-    ) -> Result<Vec<Segment>, Errno> {
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        if count > UIO_MAXIOV as usize {
-            return Err(Errno::EINVAL);
-        }
-        let mut segments = alloc::vec![Segment::default(); count];
-        self.user(task)
-            .read_bytes(address, segments.as_mut_bytes())?;
-        for segment in &segments {
-            if segment.len.cast_signed() < 0 {
-                return Err(Errno::EINVAL);
-            }
-            Segment::checked(segment.base, segment.len)?;
-        }
-        Ok(segments)
-    }
-
-    /// Reads into the program's buffers, or waits until there is something to read.
-    fn read_file(
-        &mut self,
-        task: TaskId,
-        file: Id<OpenFile>,
-        at: Option<u64>,
-        segments: &[Segment],
-    ) -> SyscallResult {
-        let space = self.tasks[task]
-            .space
-            .expect("a task in a system call has an address space");
-        let user = UserMemory {
-            space: &mut self.spaces[space],
-            frames: &mut self.frames,
-        };
-        let result = self.fs.read(
-            file,
-            at,
-            &mut UserBuffers::new(user, segments),
-            &mut self.random,
-        );
-        self.settle_files();
-        match result {
-            Ok(moved) => count(moved),
-            Err(Errno::EAGAIN) if !self.fs.files[file].nonblocking() => {
-                let channel = self.fs.wait_for(file, POLLIN, task);
-                Ok(Completion::Park {
-                    channel,
-                    deadline: None,
-                })
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Writes the program's buffers, waiting for room as often as it takes to write all.
-    fn write_file(
-        &mut self,
-        task: TaskId,
-        file: Id<OpenFile>,
-        at: Option<u64>,
-        segments: &[Segment],
-    ) -> SyscallResult {
-        let done = match self.tasks[task].progress {
-            Progress::Bytes(done) => done,
-            _ => 0,
-        };
-        let space = self.tasks[task]
-            .space
-            .expect("a task in a system call has an address space");
-        let user = UserMemory {
-            space: &mut self.spaces[space],
-            frames: &mut self.frames,
-        };
-        let mut buffers = UserBuffers::new(user, segments);
-        buffers.skip(usize::try_from(done).unwrap_or(usize::MAX));
-        let mut moved = 0;
-        let result = loop {
-            match self.fs.write(file, at.map(|at| at + moved), &mut buffers) {
-                Ok(count) => moved += count as u64,
-                Err(error) => break Err(error),
-            }
-            // After a short count the next attempt tells why: a fault, no reader, no room.
-            if buffers.left() == 0 {
-                break Ok(0);
-            }
-        };
-        self.finish_write(task, file, done + moved, result)
-    }
-
-    /// What a write returns that has moved `done` bytes before it came to `result`.
-    fn finish_write(
-        &mut self,
-        task: TaskId,
-        file: Id<OpenFile>,
-        done: u64,
-        result: Result<usize, Errno>,
-    ) -> SyscallResult {
-        self.settle_files();
-        match result {
-            Ok(moved) => Ok(Completion::Value(done + moved as u64)),
-            Err(Errno::EAGAIN) if !self.fs.files[file].nonblocking() => {
-                self.tasks[task].progress = Progress::Bytes(done);
-                let channel = self.fs.wait_for(file, POLLOUT, task);
-                Ok(Completion::Park {
-                    channel,
-                    deadline: None,
-                })
-            }
-            Err(error) => {
-                if error == Errno::EPIPE {
-                    let pid = self.tasks[task].record.tgid;
-                    self.signal_task(task, SignalInfo::from_process(SIGPIPE, pid));
-                }
-                if done > 0 {
-                    Ok(Completion::Value(done))
-                } else {
-                    Err(error)
-                }
-            }
-        }
-    }
 }
 
 /// The buffer of read and write: second and third argument. EFAULT, EINVAL.

@@ -1,17 +1,16 @@
-//! Calls that would change a directory or an inode. Every file system is read-only, so each finds
-//! out what Linux finds out before it comes to EROFS (fs/namei.c, fs/open.c, fs/attr.c).
+//! Calls that make, remove or move a name. Every file system is read-only, so each finds out what
+//! Linux finds out before it comes to EROFS (fs/namei.c).
 
-use super::{DONE, SyscallResult};
+use super::SyscallResult;
 use crate::errno::Errno;
-use crate::fs::file::FileKind;
-use crate::fs::path::Last;
+use crate::fs::path::{Last, LastLink};
 use crate::kernel::Kernel;
 use crate::process::task::TaskId;
 use crate::syscall::Args;
-use forkvm_abi::image::mode::{S_IFDIR, S_IFREG};
 use linux_raw_sys::general::{
     AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, RENAME_EXCHANGE,
-    RENAME_NOREPLACE, RENAME_WHITEOUT,
+    RENAME_NOREPLACE, RENAME_WHITEOUT, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG,
+    S_IFSOCK,
 };
 
 /// mkdir(2).
@@ -46,7 +45,7 @@ pub fn sys_symlinkat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallR
 
 /// link(2).
 pub fn sys_link(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    find(kernel, task, AT_FDCWD, args.0[0], AT_SYMLINK_NOFOLLOW)?;
+    kernel.mode_at(task, AT_FDCWD, args.0[0], AT_SYMLINK_NOFOLLOW)?;
     make(kernel, task, AT_FDCWD, args.0[1], false)
 }
 
@@ -61,8 +60,7 @@ pub fn sys_linkat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResu
     } else {
         AT_SYMLINK_NOFOLLOW
     };
-    find(
-        kernel,
+    kernel.mode_at(
         task,
         args.int(0),
         args.0[1],
@@ -123,104 +121,6 @@ pub fn sys_renameat2(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallR
     )
 }
 
-/// chmod(2), chown(2), utime(2), utimes(2), and setxattr(2): a path that is followed, and something to set.
-pub fn sys_change_path(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    find(kernel, task, AT_FDCWD, args.0[0], 0)?;
-    Err(Errno::EROFS)
-}
-
-/// lchown(2): a path that is not followed.
-pub fn sys_change_link(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    find(kernel, task, AT_FDCWD, args.0[0], AT_SYMLINK_NOFOLLOW)?;
-    Err(Errno::EROFS)
-}
-
-/// fchmod(2), fchown(2).
-pub fn sys_change_descriptor(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    let id = kernel.fs.file(kernel.table(task), args.int(0))?;
-    match kernel.fs.files[id].kind {
-        FileKind::Pipe(_) | FileKind::Console(_) => DONE,
-        _ => Err(Errno::EROFS),
-    }
-}
-
-/// fchmodat(2), futimesat(2): no flags in the system call.
-pub fn sys_change_at(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    find(kernel, task, args.int(0), args.0[1], 0)?;
-    Err(Errno::EROFS)
-}
-
-/// fchownat(2).
-pub fn sys_fchownat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    change_with_flags(kernel, task, args, args.uint(4))
-}
-
-/// fchmodat2(2).
-pub fn sys_fchmodat2(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    change_with_flags(kernel, task, args, args.uint(3))
-}
-
-/// utimensat(2). Without a path it is futimens(3) on the descriptor.
-pub fn sys_utimensat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    if args.0[1] == 0 && args.int(0) != AT_FDCWD {
-        return sys_change_descriptor(kernel, task, args);
-    }
-    change_with_flags(kernel, task, args, args.uint(3))
-}
-
-fn change_with_flags(kernel: &mut Kernel, task: TaskId, args: &Args, flags: u32) -> SyscallResult {
-    if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
-        return Err(Errno::EINVAL);
-    }
-    find(kernel, task, args.int(0), args.0[1], flags)?;
-    Err(Errno::EROFS)
-}
-
-/// truncate(2).
-pub fn sys_truncate(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    if args.0[1].cast_signed() < 0 {
-        return Err(Errno::EINVAL);
-    }
-    let mode = find(kernel, task, AT_FDCWD, args.0[0], 0)?;
-    match mode & forkvm_abi::image::mode::S_IFMT {
-        S_IFDIR => Err(Errno::EISDIR),
-        S_IFREG => Err(Errno::EROFS),
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-/// ftruncate(2): no regular file is open for writing.
-pub fn sys_ftruncate(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    kernel.fs.file(kernel.table(task), args.int(0))?;
-    Err(Errno::EINVAL)
-}
-
-/// fallocate(2): no regular file is open for writing.
-pub fn sys_fallocate(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    let id = kernel.fs.file(kernel.table(task), args.int(0))?;
-    match kernel.fs.files[id].kind {
-        _ if args.0[2].cast_signed() < 0 || args.0[3].cast_signed() <= 0 => Err(Errno::EINVAL),
-        FileKind::Pipe(_) => Err(Errno::ESPIPE),
-        FileKind::Image { .. } | FileKind::Directory => Err(Errno::EBADF),
-        _ => Err(Errno::ENODEV),
-    }
-}
-
-/// st_mode of what a path leads to.
-fn find(
-    kernel: &mut Kernel,
-    task: TaskId,
-    dirfd: i32,
-    path: u64,
-    flags: u32,
-) -> Result<u32, Errno> {
-    let path = kernel.read_path(task, path)?;
-    Ok(kernel
-        .fs
-        .metadata(kernel.resolve_at(task, dirfd, &path, flags)?)
-        .mode)
-}
-
 /// Linux's filename_create: EEXIST comes before EROFS, and a file's name may not end in a slash.
 fn make(
     kernel: &mut Kernel,
@@ -230,7 +130,7 @@ fn make(
     directory: bool,
 ) -> SyscallResult {
     let path = kernel.read_path(task, path)?;
-    let walk = kernel.walk_at(task, dirfd, &path, false)?;
+    let walk = kernel.walk_at(task, dirfd, &path, LastLink::Keep)?;
     if walk.inode.is_some() {
         return Err(Errno::EEXIST);
     }
@@ -242,10 +142,12 @@ fn make(
 }
 
 fn make_node(kernel: &mut Kernel, task: TaskId, dirfd: i32, path: u64, mode: u32) -> SyscallResult {
-    match mode & forkvm_abi::image::mode::S_IFMT {
+    match mode & S_IFMT {
         S_IFDIR => Err(Errno::EPERM),
-        forkvm_abi::image::mode::S_IFLNK => Err(Errno::EINVAL),
-        _ => make(kernel, task, dirfd, path, false),
+        0 | S_IFREG | S_IFCHR | S_IFBLK | S_IFIFO | S_IFSOCK => {
+            make(kernel, task, dirfd, path, false)
+        }
+        _ => Err(Errno::EINVAL),
     }
 }
 
@@ -271,7 +173,7 @@ fn remove(
     directory: bool,
 ) -> SyscallResult {
     let path = kernel.read_path(task, path)?;
-    let walk = kernel.walk_at(task, dirfd, &path, false)?;
+    let walk = kernel.walk_at(task, dirfd, &path, LastLink::Keep)?;
     Err(match (walk.last, directory) {
         (Last::Name(_), _) => Errno::EROFS,
         (_, false) => Errno::EISDIR,
@@ -298,8 +200,8 @@ fn rename(
         kernel.read_path(task, old.1)?,
         kernel.read_path(task, new.1)?,
     );
-    let old = kernel.walk_at(task, old.0, &old_path, false)?;
-    let new = kernel.walk_at(task, new.0, &new_path, false)?;
+    let old = kernel.walk_at(task, old.0, &old_path, LastLink::Keep)?;
+    let new = kernel.walk_at(task, new.0, &new_path, LastLink::Keep)?;
     match (old.last, new.last) {
         (Last::Name(_), Last::Name(_)) => Err(Errno::EROFS),
         (Last::Name(_), _) if flags & RENAME_NOREPLACE != 0 => Err(Errno::EEXIST),

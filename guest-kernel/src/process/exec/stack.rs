@@ -16,13 +16,14 @@
 //! Strings go from the old space to the new through a small buffer, in two passes: the first
 //! measures them, so that the second can fill everything upwards.
 
+use super::strings::{CHUNK, OldMemory, Source, no_memory};
+use super::{ExecRequest, Loaded};
 use crate::errno::Errno;
 use crate::kernel::Kernel;
 use crate::memory::map::{MapRequest, Placement};
 use crate::memory::space::{Backing, Protection};
-use crate::memory::{AddressSpace, Frames, UserMemory, address::page_up};
+use crate::memory::{AddressSpace, UserMemory, address::page_up};
 use crate::process::elf::PROGRAM_HEADER_BYTES;
-use crate::process::exec::{ExecRequest, Loaded};
 use crate::process::task::TaskId;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -33,8 +34,6 @@ use linux_raw_sys::auxvec as aux;
 use linux_raw_sys::general as uapi;
 use zerocopy::IntoBytes;
 
-/// Bytes of one string at most, its NUL included (MAX_ARG_STRLEN).
-const STRING_MAX: u64 = 32 * PAGE_SIZE;
 /// Bytes of all strings and pointers that are always allowed (ARG_MAX).
 const ALWAYS_ALLOWED: u64 = 128 << 10;
 /// Bytes of all strings and pointers that are allowed at most: three quarters of _STK_LIM.
@@ -45,17 +44,6 @@ const STACK_ROOM: u64 = 128 << 10;
 const PLATFORM: &[u8] = b"x86_64\0";
 /// Entries of the auxiliary vector, AT_NULL included.
 const AUXILIARY: usize = 20;
-/// Bytes that travel at a time.
-const CHUNK: usize = 256;
-
-/// Where a list of strings comes from.
-#[derive(Clone, Copy, Debug)]
-pub enum Source<'a> {
-    /// The kernel (boot).
-    Kernel(&'a [&'a [u8]]),
-    /// A NULL-terminated array of pointers in the caller's memory; NULL is an empty list.
-    User(u64),
-}
 
 /// argv and envp of an execve.
 #[derive(Debug)]
@@ -81,12 +69,23 @@ struct Measured {
 impl<'a> Arguments<'a> {
     /// Not yet measured.
     pub fn new(argv: Source<'a>, envp: Source<'a>) -> Self {
-        Self { front: Vec::new(), skip: 0, argv, envp, measured: Measured::default() }
+        Self {
+            front: Vec::new(),
+            skip: 0,
+            argv,
+            envp,
+            measured: Measured::default(),
+        }
     }
 
     /// A script `name` runs through `interpreter`: argv becomes interpreter, its argument, name, and the old
     /// argv without its first string.
-    pub fn put_interpreter_in_front(&mut self, interpreter: Box<[u8]>, argument: Option<Box<[u8]>>, name: Box<[u8]>) {
+    pub fn put_interpreter_in_front(
+        &mut self,
+        interpreter: Box<[u8]>,
+        argument: Option<Box<[u8]>>,
+        name: Box<[u8]>,
+    ) {
         if self.front.is_empty() {
             self.skip = 1;
         } else {
@@ -114,9 +113,13 @@ impl<'a> Arguments<'a> {
 
 impl Kernel {
     /// First pass: counts and measures. E2BIG (one string or all together), EFAULT.
-    pub(super) fn measure_arguments(&mut self, task: TaskId, request: &mut ExecRequest<'_>) -> Result<(), Errno> {
+    pub(super) fn measure_arguments(
+        &mut self,
+        task: TaskId,
+        request: &mut ExecRequest<'_>,
+    ) -> Result<(), Errno> {
         let stack = self.group(task).limits.soft(uapi::RLIMIT_STACK);
-        let limit = (stack / 4).min(NEVER_ALLOWED).max(ALWAYS_ALLOWED);
+        let limit = (stack / 4).clamp(ALWAYS_ALLOWED, NEVER_ALLOWED);
         let mut measured = Measured::default();
         let mut left = limit;
         let arguments = &mut request.arguments;
@@ -128,7 +131,11 @@ impl Kernel {
         };
         add(&mut 0, &mut 0, request.name.len() as u64 + 1)?;
         for string in &arguments.front {
-            add(&mut measured.argc, &mut measured.argument_bytes, string.len() as u64 + 1)?;
+            add(
+                &mut measured.argc,
+                &mut measured.argument_bytes,
+                string.len() as u64 + 1,
+            )?;
         }
         let mut old = self.old_memory(task);
         old.each(arguments.argv, arguments.skip, |_, string| {
@@ -139,18 +146,38 @@ impl Kernel {
             arguments.front.push(Box::default());
             add(&mut measured.argc, &mut measured.argument_bytes, 1)?;
         }
-        old.each(arguments.envp, 0, |_, string| add(&mut measured.envc, &mut measured.environment_bytes, string.len))?;
+        old.each(arguments.envp, 0, |_, string| {
+            add(
+                &mut measured.envc,
+                &mut measured.environment_bytes,
+                string.len,
+            )
+        })?;
         arguments.measured = measured;
         Ok(())
     }
 
     /// Maps the stack: room for what execve puts there and for the program's first steps.
-    pub(super) fn map_stack(&mut self, space: &mut AddressSpace, protection: Protection, request: &ExecRequest<'_>) -> Result<(), Errno> {
+    pub(super) fn map_stack(
+        &mut self,
+        space: &mut AddressSpace,
+        protection: Protection,
+        request: &ExecRequest<'_>,
+    ) -> Result<(), Errno> {
         let used = request.arguments.string_bytes(&request.name) + request.arguments.table_bytes();
         let len = page_up(used + STACK_ROOM).ok_or(Errno::ENOMEM)?;
         let placement = Placement::FixedNoReplace(USER_END - len);
         let flags = vma::GROWS_DOWN | vma::STACK;
-        let mapped = space.map(&mut self.frames, &MapRequest { placement, len, protection, flags, backing: Backing::Anonymous });
+        let mapped = space.map(
+            &mut self.frames,
+            &MapRequest {
+                placement,
+                len,
+                protection,
+                flags,
+                backing: Backing::Anonymous,
+            },
+        );
         mapped.map(|_| ()).map_err(|_| Errno::ENOMEM)
     }
 
@@ -175,25 +202,31 @@ impl Kernel {
         self.random.fill(&mut random_bytes);
         let auxiliary = self.auxiliary_vector(task, loaded, [platform, random, name]);
         let mut old = self.old_memory(task);
-        let mut words = WordWriter { at: stack_pointer, len: 0, words: [0; CHUNK / 8] };
+        let mut words = WordWriter {
+            at: stack_pointer,
+            len: 0,
+            words: [0; CHUNK / 8],
+        };
         let mut at = strings;
-        words.push(&mut old.new(space), arguments.measured.argc)?;
+        words.push(&mut old.in_new(space), arguments.measured.argc)?;
         for string in &arguments.front {
-            let mut new = old.new(space);
+            let mut new = old.in_new(space);
             words.push(&mut new, at)?;
-            new.write_bytes(at, string).and_then(|()| new.write_bytes(at + string.len() as u64, &[0])).map_err(no_memory)?;
+            new.write_bytes(at, string)
+                .and_then(|()| new.write_bytes(at + string.len() as u64, &[0]))
+                .map_err(no_memory)?;
             at += string.len() as u64 + 1;
         }
         for (list, skip) in [(arguments.argv, arguments.skip), (arguments.envp, 0)] {
             old.each(list, skip, |old, string| {
-                words.push(&mut old.new(space), at)?;
+                words.push(&mut old.in_new(space), at)?;
                 old.copy_to(space, string, at)?;
                 at += string.len;
                 Ok(())
             })?;
-            words.push(&mut old.new(space), 0)?;
+            words.push(&mut old.in_new(space), 0)?;
         }
-        let mut new = old.new(space);
+        let mut new = old.in_new(space);
         for entry in auxiliary.as_flattened() {
             words.push(&mut new, *entry)?;
         }
@@ -205,7 +238,12 @@ impl Kernel {
     }
 
     /// getauxval(3), in Linux's order; the vDSO is absent.
-    fn auxiliary_vector(&self, task: TaskId, loaded: &Loaded, [platform, random, name]: [u64; 3]) -> [[u64; 2]; AUXILIARY] {
+    fn auxiliary_vector(
+        &self,
+        task: TaskId,
+        loaded: &Loaded,
+        [platform, random, name]: [u64; 3],
+    ) -> [[u64; 2]; AUXILIARY] {
         let credentials = &self.tasks[task].credentials;
         let entry = |kind: u32, value: u64| [u64::from(kind), value];
         [
@@ -234,97 +272,10 @@ impl Kernel {
 
     fn old_memory(&mut self, task: TaskId) -> OldMemory<'_> {
         let space = self.tasks[task].space;
-        OldMemory { space: space.map(|space| &mut self.spaces[space]), frames: &mut self.frames }
-    }
-}
-
-/// A string to be copied; `len` counts its NUL.
-#[derive(Clone, Copy, Debug)]
-struct Piece<'a> {
-    kernel: Option<&'a [u8]>,
-    address: u64,
-    len: u64,
-}
-
-/// The memory of the program that calls execve; none when the kernel starts the first one.
-struct OldMemory<'a> {
-    space: Option<&'a mut AddressSpace>,
-    frames: &'a mut Frames,
-}
-
-impl OldMemory<'_> {
-    /// Shows all strings of a list but the first `skip`.
-    fn each<'s>(
-        &mut self,
-        source: Source<'s>,
-        skip: usize,
-        mut visit: impl FnMut(&mut Self, Piece<'s>) -> Result<(), Errno>,
-    ) -> Result<(), Errno> {
-        match source {
-            Source::Kernel(strings) => strings.iter().skip(skip).try_for_each(|string| {
-                visit(self, Piece { kernel: Some(string), address: 0, len: string.len() as u64 + 1 })
-            }),
-            Source::User(0) => Ok(()),
-            Source::User(array) => {
-                for index in 0u64.. {
-                    let address: u64 = self.user()?.read(array.wrapping_add(index * 8))?;
-                    if address == 0 {
-                        break;
-                    }
-                    if index >= skip as u64 {
-                        let len = self.measure(address)?;
-                        visit(self, Piece { kernel: None, address, len })?;
-                    }
-                }
-                Ok(())
-            }
+        OldMemory {
+            space: space.map(|space| &mut self.spaces[space]),
+            frames: &mut self.frames,
         }
-    }
-
-    /// Bytes of a string of the caller's, its NUL included; E2BIG, EFAULT.
-    fn measure(&mut self, address: u64) -> Result<u64, Errno> {
-        let mut chunk = [0; CHUNK];
-        let mut len = 0;
-        while len < STRING_MAX {
-            let at = address.wrapping_add(len);
-            // Never over a page boundary: the next page may not be there, and need not be.
-            let step = (PAGE_SIZE - at % PAGE_SIZE).min(CHUNK as u64).min(STRING_MAX - len) as usize;
-            self.user()?.read_bytes(at, &mut chunk[..step])?;
-            if let Some(end) = chunk[..step].iter().position(|byte| *byte == 0) {
-                return Ok(len + end as u64 + 1);
-            }
-            len += step as u64;
-        }
-        Err(Errno::E2BIG)
-    }
-
-    /// Copies a string with its NUL to `at` in the new space.
-    fn copy_to(&mut self, space: &mut AddressSpace, string: Piece<'_>, at: u64) -> Result<(), Errno> {
-        if let Some(bytes) = string.kernel {
-            let mut new = self.new(space);
-            return new.write_bytes(at, bytes).and_then(|()| new.write_bytes(at + bytes.len() as u64, &[0])).map_err(no_memory);
-        }
-        let mut chunk = [0; CHUNK];
-        let mut done = 0;
-        while done < string.len {
-            let step = (string.len - done).min(CHUNK as u64);
-            let bytes = &mut chunk[..step as usize];
-            self.user()?.read_bytes(string.address.wrapping_add(done), bytes)?;
-            self.new(space).write_bytes(at + done, bytes).map_err(no_memory)?;
-            done += step;
-        }
-        Ok(())
-    }
-
-    /// The old space; EFAULT if there is none.
-    fn user(&mut self) -> Result<UserMemory<'_>, Errno> {
-        let space = self.space.as_deref_mut().ok_or(Errno::EFAULT)?;
-        Ok(UserMemory { space, frames: self.frames })
-    }
-
-    /// The new space, as its program will see it.
-    fn new<'s>(&'s mut self, space: &'s mut AddressSpace) -> UserMemory<'s> {
-        UserMemory { space, frames: self.frames }
     }
 }
 
@@ -339,7 +290,11 @@ impl WordWriter {
     fn push(&mut self, new: &mut UserMemory<'_>, word: u64) -> Result<(), Errno> {
         self.words[self.len] = word;
         self.len += 1;
-        if self.len == self.words.len() { self.flush(new) } else { Ok(()) }
+        if self.len == self.words.len() {
+            self.flush(new)
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self, new: &mut UserMemory<'_>) -> Result<(), Errno> {
@@ -349,9 +304,4 @@ impl WordWriter {
         self.len = 0;
         Ok(())
     }
-}
-
-/// The new stack is mapped: a write to it fails only when no frame is left.
-fn no_memory(_: Errno) -> Errno {
-    Errno::ENOMEM
 }
