@@ -17,13 +17,18 @@ use super::phys::PhysWindow;
 use core::ops::Range;
 use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::inspect::FrameUse;
-use forkvm_abi::page_table::{ACCESSED, ADDRESS_MASK, ENTRIES, PRESENT, USER, WRITABLE, index};
+use forkvm_abi::page_table::{
+    ACCESSED, ADDRESS_MASK, ENTRIES, PRESENT, UNCOUNTED, USER, WRITABLE, index,
+};
 
 /// Rights of an entry that leads to a lower table: the leaf decides.
 const TABLE: u64 = PRESENT | WRITABLE | USER | ACCESSED;
 
 /// Bytes of entries in a cache line.
 const LINE: u64 = 64;
+
+/// The entries of a cache line.
+pub type Line = [u64; 8];
 
 /// End of the lower half of the address space, one past [`USER_END`](forkvm_abi::layout::USER_END)'s page.
 pub(super) const LOWER_HALF_END: u64 = 1 << 47;
@@ -58,21 +63,39 @@ impl Run {
         self.address + (slot.0 - self.slot.0) / 8 * PAGE_SIZE
     }
 
-    /// Calls `visit` with slot and value of every entry that is set. Most are not, in most tables, so
-    /// a cache line of eight is looked at at a time.
+    /// Calls `visit` with slot and value of every entry that is set.
     #[inline]
     pub fn for_each_present(
         &self,
         frames: &mut Frames,
         mut visit: impl FnMut(&mut Frames, PhysAddr, u64),
     ) {
+        self.for_each_line(frames, |_, _, _| false, &mut visit);
+    }
+
+    /// Calls `visit` with slot and value of every entry that is set. Most are not, in most tables, and of
+    /// the others most are a program's text: so a cache line of eight is looked at at a time, and one full
+    /// of UNCOUNTED entries goes to `uncounted` as a whole. If that returns false, they are visited as others are.
+    #[inline]
+    pub fn for_each_line(
+        &self,
+        frames: &mut Frames,
+        mut uncounted: impl FnMut(&mut Frames, PhysAddr, &Line) -> bool,
+        mut visit: impl FnMut(&mut Frames, PhysAddr, u64),
+    ) {
         let mut slot = self.slot.0;
         let end = self.slot_of(self.end).0;
         while slot < end {
             let line_end = (slot | (LINE - 1)).wrapping_add(1);
-            if line_end <= end && slot.is_multiple_of(LINE) && is_line_empty(&frames.window, slot) {
-                slot = line_end;
-                continue;
+            if line_end <= end && slot.is_multiple_of(LINE) {
+                let line = line_at(&frames.window, slot);
+                if line.iter().fold(0, |any, entry| any | entry) == 0
+                    || (line.iter().fold(UNCOUNTED, |all, entry| all & entry) != 0
+                        && uncounted(frames, PhysAddr(slot), &line))
+                {
+                    slot = line_end;
+                    continue;
+                }
             }
             let stop = end.min(line_end);
             while slot < stop {
@@ -93,7 +116,7 @@ impl Run {
         while slot < end {
             if slot.is_multiple_of(LINE)
                 && slot.wrapping_add(LINE) <= end
-                && is_line_empty(window, slot)
+                && line_at(window, slot) == [0; 8]
             {
                 slot = slot.wrapping_add(LINE);
             } else if window.word(PhysAddr(slot)) != 0 {
@@ -111,11 +134,18 @@ impl Run {
     }
 }
 
-/// Whether no entry of a cache line is set.
+/// The entries of a cache line.
 #[inline]
-fn is_line_empty(window: &PhysWindow, slot: u64) -> bool {
-    let word = |i: u64| window.word(PhysAddr(slot.wrapping_add(8 * i)));
-    word(0) | word(1) | word(2) | word(3) | word(4) | word(5) | word(6) | word(7) == 0
+fn line_at(window: &PhysWindow, slot: u64) -> Line {
+    core::array::from_fn(|i| window.word(PhysAddr(slot.wrapping_add(8 * i as u64))))
+}
+
+/// Changes the entries of a cache line.
+#[inline]
+pub(super) fn set_line(window: &mut PhysWindow, slot: PhysAddr, line: &Line) {
+    for (i, entry) in (0u64..).zip(line) {
+        window.set_word(PhysAddr(slot.0.wrapping_add(8 * i)), *entry);
+    }
 }
 
 /// Whether one table of leaf entries holds the entries of both addresses.

@@ -5,16 +5,20 @@
 //!
 //! What a PTE says is always true of its region: a page of a private writable region is either
 //! WRITABLE or COW, and COW is found nowhere else, so a write fault on a present page is settled by
-//! the PTE alone. Pages of a PROT_NONE region stay present without USER.
+//! the PTE alone. Pages of a PROT_NONE region stay present without USER. UNCOUNTED marks the frames that have no
+//! count, so that forking and dropping them is moving words.
 
+use super::early_writes::EarlyWrites;
 use super::frames::{Frames, OutOfFrames};
 use super::map::GapSearch;
-use super::page_table::{LOWER_HALF_END, PageTable, frame_of, shares_table};
+use super::page_table::{LOWER_HALF_END, PageTable, frame_of, set_line, shares_table};
 use super::vma::{Vma, is_data};
 use super::vma_set::VmaSet;
+use alloc::rc::Rc;
 use core::ops::Range;
 use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::layout::{DIRECT_MAP_SLOT, KERNEL_SLOT, USER_END};
+use forkvm_abi::page_table::UNCOUNTED;
 
 /// Protection of a region: bits of abi::inspect::vma (READ, WRITE, EXEC).
 pub type Protection = u64;
@@ -107,6 +111,10 @@ pub struct AddressSpace {
     pub(super) program_break: Range<u64>,
     pub(super) gaps: GapSearch,
     pub(super) kernel_half: KernelHalf,
+    /// What this program's processes write right after a fork.
+    pub(super) early_writes: Rc<EarlyWrites>,
+    /// Broken COW pages that are still to be noted there.
+    pub(super) writes_to_note: u32,
 }
 
 /// How much a space has mapped.
@@ -137,6 +145,8 @@ impl AddressSpace {
             program_break: 0..0,
             gaps: GapSearch::default(),
             kernel_half,
+            early_writes: Rc::default(),
+            writes_to_note: 0,
         })
     }
 
@@ -211,11 +221,23 @@ impl AddressSpace {
         let mut dropped = 0u64;
         let mut at = start;
         while let Some(run) = self.table.next_run(&frames.window, at, end) {
-            run.for_each_present(frames, |frames, slot, entry| {
-                frames.window.set_word(slot, 0);
-                frames.release(frame_of(entry));
-                dropped = dropped.wrapping_add(1);
-            });
+            let mut by_line = 0u64;
+            run.for_each_line(
+                frames,
+                |frames, slot, line| {
+                    set_line(&mut frames.window, slot, &[0; 8]);
+                    by_line = by_line.wrapping_add(line.len() as u64);
+                    true
+                },
+                |frames, slot, entry| {
+                    frames.window.set_word(slot, 0);
+                    if entry & UNCOUNTED == 0 {
+                        frames.release(frame_of(entry));
+                    }
+                    dropped = dropped.wrapping_add(1);
+                },
+            );
+            dropped += by_line;
             at = run.end;
         }
         if dropped != 0 {

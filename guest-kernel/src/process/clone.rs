@@ -164,7 +164,12 @@ impl Kernel {
         let own = if request.has(uapi::CLONE_VM) {
             self.spaces.share(space)
         } else {
-            let copy = self.spaces[space]
+            let source = &mut self.spaces[space];
+            source.expect_early_write(self.tasks[parent].record.regs.rsp.wrapping_sub(8));
+            if request.has(uapi::CLONE_CHILD_SETTID) {
+                source.expect_early_write(request.child_tid);
+            }
+            let copy = source
                 .fork(&mut self.frames)
                 .map_err(|_| Errno::ENOMEM)?;
             self.spaces.insert(copy)
@@ -223,7 +228,7 @@ impl Kernel {
     fn inherit_registers(&mut self, parent: TaskId, child: &mut Task, request: &CloneRequest) {
         let parent = &mut self.tasks[parent];
         crate::arch::save_segment_bases(&mut parent.record);
-        child.fpu = parent.fpu.fork();
+        parent.fpu.copy_to(&mut child.fpu);
         child.record.regs = parent.record.regs;
         child.record.vector = parent.record.vector;
         child.record.regs.rax = 0;
