@@ -21,7 +21,9 @@
 //! [`FrameRecord`]: forkvm_abi::inspect::FrameRecord
 
 use super::address::{Frame, PhysAddr};
+use super::page_table::Skeletons;
 use super::phys::PhysWindow;
+use super::space::free_skeletons;
 use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::boot::BootInfo;
 use forkvm_abi::inspect::{Counters, FrameRecord, FrameUse};
@@ -41,6 +43,8 @@ pub struct Frames {
     /// A trap costs far more than a page: KVM shadows the page tables, and the kernel prepares what it can. There a frame
     /// that has been a page table becomes nothing else while others are left, as KVM goes on watching it.
     pub costly_traps: bool,
+    /// Page tables for the next spaces, where traps are costly.
+    pub(super) skeletons: Skeletons,
     /// GPA of the frame table.
     table: u64,
     /// GPA of the first counted frame.
@@ -93,6 +97,7 @@ impl Frames {
             counters: Counters::default(),
             fault_around: 1,
             costly_traps: false,
+            skeletons: Skeletons::default(),
             table: boot.free_start,
             first,
             low_bytes: low_end - first,
@@ -127,7 +132,9 @@ impl Frames {
             Ok(self.take_cleared(usage))
         } else {
             match self.allocate_fresh(usage) {
-                Err(OutOfFrames) if self.clean != 0 => Ok(self.take_clean(usage)),
+                Err(OutOfFrames) if self.clean != 0 || free_skeletons(self) => {
+                    Ok(self.take_clean(usage))
+                }
                 Err(OutOfFrames) if self.dirty != 0 => Ok(self.take_cleared(usage)),
                 fresh => fresh,
             }
@@ -143,7 +150,9 @@ impl Frames {
             Ok(self.take_clean(usage))
         } else {
             match self.allocate_fresh(usage) {
-                Err(OutOfFrames) if self.clean != 0 => Ok(self.take_clean(usage)),
+                Err(OutOfFrames) if self.clean != 0 || free_skeletons(self) => {
+                    Ok(self.take_clean(usage))
+                }
                 fresh => fresh,
             }
         }

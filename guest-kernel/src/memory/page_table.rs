@@ -9,6 +9,10 @@
 //! the hole between regions that it has just made: nothing is counted or searched for that.
 //! All entries have been set to 0 by then, so the frame goes back clean.
 //!
+//! Where KVM shadows the page tables, making and unmaking them costs an emulated write for each entry of an
+//! upper table. There a table whose leaf entries are all 0 is kept whole, as a *skeleton*, and the next space begins with
+//! it ([`PageTable::keep`]); tables that it does not need stay until it goes.
+//!
 //! Every edit starts from [`PageTable::slot_or_create`] or [`PageTable::next_run`].
 
 use super::address::{Frame, PhysAddr};
@@ -37,6 +41,36 @@ pub(super) const LOWER_HALF_END: u64 = 1 << 47;
 #[derive(Debug)]
 pub struct PageTable {
     root: Frame,
+}
+
+/// Tables below the root that a skeleton may have.
+const SKELETON_TABLES: usize = 16;
+
+/// Roots of tables that are kept for the next spaces.
+#[derive(Debug, Default)]
+pub struct Skeletons {
+    roots: [Option<Frame>; 4],
+}
+
+impl Skeletons {
+    fn take(&mut self) -> Option<Frame> {
+        self.roots.iter_mut().find_map(Option::take)
+    }
+
+    /// The roots kept.
+    #[cfg(test)]
+    pub(super) fn roots(&self) -> impl Iterator<Item = Frame> {
+        self.roots.iter().flatten().copied()
+    }
+
+    /// Whether there was room.
+    fn put(&mut self, root: Frame) -> bool {
+        let place = self.roots.iter_mut().find(|place| place.is_none());
+        place.is_some_and(|place| {
+            *place = Some(root);
+            true
+        })
+    }
 }
 
 /// Neighbouring leaf entries within one table.
@@ -171,6 +205,29 @@ const fn slot_in(table: Frame, address: u64, level: u32) -> PhysAddr {
 }
 
 impl PageTable {
+    /// A root, with a skeleton's empty tables below it if there is one; `None` makes a root without entries.
+    pub fn from_skeleton(frames: &mut Frames) -> Option<Self> {
+        let root = frames.skeletons.take()?;
+        Some(Self { root })
+    }
+
+    /// Keeps the table, whose leaf entries are all 0, as a skeleton; gives it back if there are enough of them, or if it has
+    /// more tables than most programs need.
+    pub fn keep(self, frames: &mut Frames) -> Option<Self> {
+        let is_small = count_below(&frames.window, self.root, 4) <= SKELETON_TABLES;
+        if is_small && frames.skeletons.put(self.root) {
+            None
+        } else {
+            Some(self)
+        }
+    }
+
+    /// Frees all tables below the root. All leaf entries are 0.
+    pub fn free_all_tables(&self, frames: &mut Frames) {
+        let everything = 0..LOWER_HALF_END;
+        free_below(frames, self.root, 4, everything.clone(), &everything);
+    }
+
     /// A root without entries.
     pub fn new(frames: &mut Frames) -> Result<Self, OutOfFrames> {
         Ok(Self {
@@ -267,6 +324,20 @@ impl PageTable {
     /// Frees the root. Everything below is gone, and its entries are 0.
     pub fn free_root(self, frames: &mut Frames) {
         frames.release_clean(self.root);
+    }
+}
+
+/// How many tables a table of `level` leads to in the lower half.
+fn count_below(window: &PhysWindow, table: Frame, level: u32) -> usize {
+    let entries = if level == 4 { ENTRIES / 2 } else { ENTRIES };
+    let lower = window.table(table)[..entries]
+        .iter()
+        .filter(|entry| **entry & PRESENT != 0);
+    match level {
+        2 => lower.count(),
+        _ => lower.fold(0, |count, entry| {
+            count + 1 + count_below(window, frame_of(*entry), level - 1)
+        }),
     }
 }
 

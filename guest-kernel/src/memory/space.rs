@@ -117,6 +117,25 @@ pub struct AddressSpace {
     pub(super) writes_to_note: u32,
 }
 
+/// Frees a root that leads to nothing but the kernel's half.
+fn free_root(table: PageTable, frames: &mut Frames) {
+    let root = frames.window.table_mut(table.root());
+    root[DIRECT_MAP_SLOT] = 0;
+    root[KERNEL_SLOT] = 0;
+    table.free_root(frames);
+}
+
+/// Gives the frames of all skeletons back; whether there were any.
+pub(super) fn free_skeletons(frames: &mut Frames) -> bool {
+    let mut freed = false;
+    while let Some(table) = PageTable::from_skeleton(frames) {
+        table.free_all_tables(frames);
+        free_root(table, frames);
+        freed = true;
+    }
+    freed
+}
+
 /// How much a space has mapped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -131,10 +150,16 @@ pub struct Usage {
 impl AddressSpace {
     /// An empty space with the kernel's half in place.
     pub fn new(frames: &mut Frames, kernel_half: KernelHalf) -> Result<Self, OutOfFrames> {
-        let table = PageTable::new(frames)?;
-        let root = frames.window.table_mut(table.root());
-        root[DIRECT_MAP_SLOT] = kernel_half.direct_map;
-        root[KERNEL_SLOT] = kernel_half.kernel;
+        let table = match PageTable::from_skeleton(frames) {
+            Some(table) => table,
+            None => {
+                let table = PageTable::new(frames)?;
+                let root = frames.window.table_mut(table.root());
+                root[DIRECT_MAP_SLOT] = kernel_half.direct_map;
+                root[KERNEL_SLOT] = kernel_half.kernel;
+                table
+            }
+        };
         Ok(Self {
             pending_flush: Flush::None,
             limits: SpaceLimits::default(),
@@ -200,6 +225,9 @@ impl AddressSpace {
         let mut tables_from = None;
         while let Some((span, ())) = spans.next() {
             self.drop_pages(frames, span.start, span.end);
+            if frames.costly_traps {
+                continue;
+            }
             let next = spans.peek().map_or(LOWER_HALF_END, |(next, ())| next.start);
             let from = *tables_from.get_or_insert(span.start);
             if !shares_table(span.end - PAGE_SIZE, next) {
@@ -210,10 +238,12 @@ impl AddressSpace {
         drop(spans);
         vmas.into_vmas().for_each(|vma| vma.retire(frames));
 
-        let root = frames.window.table_mut(self.table.root());
-        root[DIRECT_MAP_SLOT] = 0;
-        root[KERNEL_SLOT] = 0;
-        self.table.free_root(frames);
+        if !frames.costly_traps {
+            free_root(self.table, frames);
+        } else if let Some(table) = self.table.keep(frames) {
+            table.free_all_tables(frames);
+            free_root(table, frames);
+        }
     }
 
     /// Takes all PTEs out of a range and gives their references back.

@@ -140,6 +140,14 @@ fn check_references(frames: &Frames, spaces: &[&AddressSpace]) {
             .for_each(|frame| *owners.entry(frame).or_default() += 1);
         *owners.entry(object.root()).or_default() += 1;
     }
+    for root in frames.skeletons.roots() {
+        let (tables, pages) = count_entries(frames, root, 4);
+        assert!(pages.is_empty(), "a skeleton maps nothing");
+        tables
+            .into_iter()
+            .chain([root])
+            .for_each(|frame| *owners.entry(frame).or_default() += 1);
+    }
     owners.retain(|frame, _| frames.references(*frame).is_some());
     for (frame, owners) in &owners {
         assert_eq!(
