@@ -123,7 +123,7 @@ impl Run {
             let line_end = (slot | (LINE - 1)).wrapping_add(1);
             if line_end <= end && slot.is_multiple_of(LINE) {
                 let line = line_at(&frames.window, slot);
-                if line.iter().fold(0, |any, entry| any | entry) == 0
+                if any_of(&line) == 0
                     || (line.iter().fold(UNCOUNTED, |all, entry| all & entry) != 0
                         && uncounted(frames, PhysAddr(slot), &line))
                 {
@@ -142,30 +142,36 @@ impl Run {
         }
     }
 
-    /// The run from its first entry that is set; `None` if none is.
+    /// The run from its first cache line with an entry that is set; `None` if none is.
     #[inline]
     pub fn trimmed(&self, window: &PhysWindow) -> Option<Self> {
         let mut slot = self.slot.0;
         let end = self.slot_of(self.end).0;
         while slot < end {
-            if slot.is_multiple_of(LINE)
-                && slot.wrapping_add(LINE) <= end
-                && line_at(window, slot) == [0; 8]
-            {
-                slot = slot.wrapping_add(LINE);
-            } else if window.word(PhysAddr(slot)) != 0 {
+            let is_whole = slot.is_multiple_of(LINE) && slot.wrapping_add(LINE) <= end;
+            let (any, next) = if is_whole {
+                (any_of(&line_at(window, slot)), slot.wrapping_add(LINE))
+            } else {
+                (window.word(PhysAddr(slot)), slot.wrapping_add(8))
+            };
+            if any != 0 {
                 let slot = PhysAddr(slot);
                 return Some(Self {
                     slot,
                     address: self.address_of(slot),
                     end: self.end,
                 });
-            } else {
-                slot = slot.wrapping_add(8);
             }
+            slot = next;
         }
         None
     }
+}
+
+/// The bits that any entry of a line has.
+#[inline]
+fn any_of(line: &Line) -> u64 {
+    line.iter().fold(0, |any, entry| any | entry)
 }
 
 /// The entries of a cache line.
