@@ -59,8 +59,8 @@ impl Kernel {
                 }
                 self.arm_timer(slice_end);
             }
-            if self.fs.console_pending() > 0 {
-                self.arm_console_timer();
+            if let Some(deadline) = self.console_deadline() {
+                self.arm_timer(deadline);
             }
             let trap = self.enter(task, &mut since);
             self.handle(task, trap);
@@ -124,7 +124,10 @@ impl Kernel {
         let user = self.user(task);
         let outcome = user.space.fault(user.frames, address, access);
         let (signal, code) = match outcome {
-            FaultOutcome::Resolved => return,
+            FaultOutcome::Resolved => {
+                self.tasks[task].minor_faults += 1;
+                return;
+            }
             FaultOutcome::NotMapped => (raw::SIGSEGV, raw::SEGV_MAPERR),
             FaultOutcome::Denied => (raw::SIGSEGV, raw::SEGV_ACCERR),
             FaultOutcome::BeyondFile => (raw::SIGBUS, raw::BUS_ADRERR),
@@ -221,14 +224,14 @@ impl Kernel {
         arch::arm_timer(at.saturating_sub(self.clock.monotonic()));
     }
 
-    fn arm_console_timer(&mut self) {
-        if let Some(since) = self.fs.console_pending_since() {
-            self.arm_timer(since + CONSOLE_DELAY);
-        }
+    /// When buffered console output is to go to the VMM at the latest, monotonic nanoseconds.
+    fn console_deadline(&self) -> Option<u64> {
+        let since = self.fs.console_pending_since()?;
+        Some(self.clock.nanoseconds(since) + CONSOLE_DELAY)
     }
 
     fn flush_console_if_due(&mut self, now: u64) {
-        if self.fs.console_pending_since().is_some_and(|since| since + CONSOLE_DELAY <= now) {
+        if self.console_deadline().is_some_and(|deadline| deadline <= now) {
             self.fs.flush_console();
         }
     }

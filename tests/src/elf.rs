@@ -14,8 +14,11 @@ pub const INTERP: u32 = 3;
 pub const BASE: u64 = 0x40_0000;
 /// `mov $60, %eax; mov $7, %edi; syscall`: exits with 7.
 const EXIT_7: [u8; 12] = [0xb8, 60, 0, 0, 0, 0xbf, 7, 0, 0, 0, 0x0f, 0x05];
-const HEADER: usize = 64;
-const PROGRAM_HEADER: usize = 56;
+/// Bytes of the file's header and of a program header.
+const HEADER: u16 = 64;
+const PROGRAM_HEADER: u16 = 56;
+/// Where the contents begin: behind the room for four program headers.
+const CONTENTS: u16 = HEADER + 4 * PROGRAM_HEADER;
 
 /// A program header.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +53,7 @@ pub struct Elf {
 impl Elf {
     /// A program that exits with 7.
     pub fn good() -> Self {
-        let code = (HEADER + 4 * PROGRAM_HEADER) as u64;
+        let code = u64::from(CONTENTS);
         let size = code + EXIT_7.len() as u64;
         Self {
             class: 2,
@@ -58,8 +61,8 @@ impl Elf {
             kind: 2,
             machine: 62,
             entry: BASE + code,
-            header_offset: HEADER as u64,
-            header_size: PROGRAM_HEADER as u16,
+            header_offset: HEADER.into(),
+            header_size: PROGRAM_HEADER,
             header_count: None,
             segments: vec![Segment {
                 kind: LOAD,
@@ -83,7 +86,9 @@ impl Elf {
 
     /// The file: header, room for four program headers, contents.
     pub fn bytes(&self) -> Vec<u8> {
-        let count = self.header_count.unwrap_or(self.segments.len() as u16);
+        let count = self
+            .header_count
+            .unwrap_or_else(|| u16::try_from(self.segments.len()).expect("four segments at most"));
         let mut bytes = vec![0x7f, b'E', b'L', b'F', self.class, self.data, 1, 0];
         bytes.resize(16, 0);
         bytes.extend(self.kind.to_le_bytes());
@@ -92,10 +97,10 @@ impl Elf {
         bytes.extend(self.entry.to_le_bytes());
         bytes.extend(self.header_offset.to_le_bytes());
         bytes.extend([0; 12]); // section headers, flags
-        bytes.extend((HEADER as u16).to_le_bytes());
+        bytes.extend(HEADER.to_le_bytes());
         bytes.extend(self.header_size.to_le_bytes());
         bytes.extend(count.to_le_bytes());
-        bytes.resize(HEADER, 0);
+        bytes.resize(HEADER.into(), 0);
         for segment in &self.segments {
             bytes.extend(segment.kind.to_le_bytes());
             bytes.extend(segment.flags.to_le_bytes());
@@ -109,7 +114,7 @@ impl Elf {
             ];
             bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
         }
-        bytes.resize(HEADER + 4 * PROGRAM_HEADER, 0);
+        bytes.resize(CONTENTS.into(), 0);
         bytes.extend(&self.contents);
         bytes
     }

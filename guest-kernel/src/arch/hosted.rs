@@ -34,9 +34,9 @@ impl FpuState {
         Self { area: [0; 512] }
     }
 
-    /// Makes a fork's child a copy of this one.
-    pub fn copy_to(&mut self, child: &mut Self) {
-        child.area = self.area;
+    /// The child's copy at fork.
+    pub fn fork(&mut self) -> Self {
+        Self { area: self.area }
     }
 
     /// Back to a fresh process's state (execve).

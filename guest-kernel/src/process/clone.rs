@@ -39,6 +39,10 @@ const NAMESPACES: u64 = (uapi::CLONE_NEWNS
     | uapi::CLONE_NEWPID
     | uapi::CLONE_NEWNET) as u64;
 
+/// Frames that fork leaves to those who live already: a parent that has just been refused another child
+/// still has to write to its own pages.
+const FRAMES_FOR_THE_LIVING: u64 = 128;
+
 impl CloneRequest {
     /// fork(2).
     pub fn fork() -> Self {
@@ -95,7 +99,8 @@ impl Kernel {
 
         // Identity: what can fail for want of a number comes first.
         let pid = self.take_pid(request)?;
-        let mut child = Task::new(self.tasks[parent].group);
+        let fpu = self.tasks[parent].fpu.fork();
+        let mut child = Task::new(self.tasks[parent].group, fpu);
         child.record.pid = pid;
         self.inherit_identity(parent, &mut child);
 
@@ -129,7 +134,13 @@ impl Kernel {
         let limit = self.group(parent).limits.soft(uapi::RLIMIT_NPROC);
         let tasks = self.tasks.len();
         let full = tasks as u64 > limit || tasks >= MAX_TASKS;
-        if full { Err(Errno::EAGAIN) } else { Ok(()) }
+        if full {
+            Err(Errno::EAGAIN)
+        } else if self.frames.available() < FRAMES_FOR_THE_LIVING {
+            Err(Errno::ENOMEM)
+        } else {
+            Ok(())
+        }
     }
 
     fn take_pid(&mut self, request: &CloneRequest) -> Result<u32, Errno> {
@@ -228,7 +239,6 @@ impl Kernel {
     fn inherit_registers(&mut self, parent: TaskId, child: &mut Task, request: &CloneRequest) {
         let parent = &mut self.tasks[parent];
         crate::arch::save_segment_bases(&mut parent.record);
-        parent.fpu.copy_to(&mut child.fpu);
         child.record.regs = parent.record.regs;
         child.record.vector = parent.record.vector;
         child.record.regs.rax = 0;

@@ -1,5 +1,6 @@
 //! The first two processes: pid 1, which is the kernel itself, and the first program, its child.
 
+use crate::arch::FpuState;
 use crate::errno::Errno;
 use crate::fs::FsContext;
 use crate::kernel::Kernel;
@@ -68,7 +69,7 @@ impl Kernel {
             limits,
             uapi::SIGCHLD,
         ));
-        let mut task = Task::new(group);
+        let mut task = Task::new(group, FpuState::new());
         let record = &mut task.record;
         (record.pid, record.tgid, record.pgid, record.sid) = (pid, pid, pid, pid);
         let task = self.tasks.insert(task);

@@ -1,14 +1,15 @@
 //! Processes: their table, how they are made, replaced, stopped, ended and waited for.
 //!
-//! `task` is the record, `pid` hands out numbers, `scheduler` picks who runs, `clone` makes
-//! (an inheritance list), `exec` and `elf` replace, `signal` interrupts, `exit` ends,
-//! `wait` reaps, `group` keeps process groups and sessions.
+//! `task` is the record and `thread_group` what threads share, parenthood included; `pid` hands
+//! out numbers, `scheduler` picks who runs. `init` makes the first two, `clone` all others (an
+//! inheritance list); `exec` replaces a program, with `elf` and `script` reading what it is given;
+//! `signal` interrupts; `exit` ends; `wait` reaps. `group` keeps process groups and sessions,
+//! `credentials`, `limits` and `usage` what a process is, may have and has had.
 
 pub mod clone;
 pub mod credentials;
 pub mod elf;
 pub mod exec;
-pub mod exec_stack;
 pub mod exit;
 pub mod group;
 pub mod init;

@@ -91,13 +91,13 @@ pub struct Task {
 
 impl Task {
     /// A task that nobody knows yet: no pid, no memory, no files.
-    pub fn new(group: Id<ThreadGroup>) -> Box<Self> {
+    pub fn new(group: Id<ThreadGroup>, fpu: FpuState) -> Box<Self> {
         let mut record: ProcessRecord = zerocopy::FromZeros::new_zeroed();
         record.state = ProcessState::Runnable as u32;
         record.start_tsc = crate::arch::tsc();
         Box::new(Self {
             record,
-            fpu: FpuState::new(),
+            fpu,
             space: None,
             files: None,
             context: None,

@@ -6,6 +6,7 @@
 
 pub mod file;
 pub mod identity;
+pub mod kill;
 pub mod limits;
 pub mod memory;
 pub mod prctl;

@@ -2,7 +2,7 @@
 //!
 //! A number that is not here gets ENOSYS and, with -v, a line in the log.
 
-use super::{Handler, file, identity, limits, memory, prctl, process, signal, system, time};
+use super::{Handler, file, identity, kill, limits, memory, prctl, process, signal, system, time};
 
 /// A system call that is implemented.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +73,7 @@ syscall_table! {
      59 => execve                 process::sys_execve;
      60 => exit                   process::sys_exit, frees;
      61 => wait4                  process::sys_wait4, frees;
-     62 => kill                   signal::sys_kill, frees;
+     62 => kill                   kill::sys_kill, frees;
      63 => uname                  system::sys_uname, frees;
      72 => fcntl                  file::sys_fcntl;
      74 => fsync                  file::sys_fsync;
@@ -129,7 +129,7 @@ syscall_table! {
     126 => capset                 prctl::sys_capset;
     127 => rt_sigpending          signal::sys_rt_sigpending, frees;
     128 => rt_sigtimedwait        signal::sys_rt_sigtimedwait;
-    129 => rt_sigqueueinfo        signal::sys_rt_sigqueueinfo;
+    129 => rt_sigqueueinfo        kill::sys_rt_sigqueueinfo;
     130 => rt_sigsuspend          signal::sys_rt_sigsuspend, frees;
     131 => sigaltstack            signal::sys_sigaltstack;
     132 => utime                  file::sys_change_path;
@@ -156,7 +156,7 @@ syscall_table! {
     186 => gettid                 identity::sys_gettid, frees;
     188 => setxattr               file::sys_change_path;
     189 => lsetxattr              file::sys_change_link;
-    200 => tkill                  signal::sys_tkill, frees;
+    200 => tkill                  kill::sys_tkill, frees;
     201 => time                   time::sys_time, frees;
     203 => sched_setaffinity      limits::sys_sched_setaffinity;
     204 => sched_getaffinity      limits::sys_sched_getaffinity;
@@ -168,7 +168,7 @@ syscall_table! {
     229 => clock_getres           time::sys_clock_getres;
     230 => clock_nanosleep        time::sys_clock_nanosleep;
     231 => exit_group             process::sys_exit_group, frees;
-    234 => tgkill                 signal::sys_tgkill, frees;
+    234 => tgkill                 kill::sys_tgkill, frees;
     235 => utimes                 file::sys_change_path;
     247 => waitid                 process::sys_waitid, frees;
     257 => openat                 file::sys_openat;
@@ -194,7 +194,7 @@ syscall_table! {
     293 => pipe2                  file::sys_pipe2;
     295 => preadv                 file::sys_preadv;
     296 => pwritev                file::sys_pwritev;
-    297 => rt_tgsigqueueinfo      signal::sys_rt_tgsigqueueinfo;
+    297 => rt_tgsigqueueinfo      kill::sys_rt_tgsigqueueinfo;
     302 => prlimit64              limits::sys_prlimit64;
     306 => syncfs                 file::sys_syncfs;
     309 => getcpu                 prctl::sys_getcpu;

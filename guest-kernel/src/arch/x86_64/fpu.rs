@@ -55,13 +55,14 @@ impl FpuState {
         state
     }
 
-    /// Makes a fork's child, which has not run yet, a copy of this one.
-    pub fn copy_to(&mut self, child: &mut Self) {
-        if self.is_owner() {
-            save(child.area.as_mut_ptr());
-        } else {
-            child.area.copy_from_slice(&self.area);
+    /// The child's copy at fork.
+    pub fn fork(&mut self) -> Self {
+        if !self.is_owner() {
+            return Self { area: self.area.clone() };
         }
+        let mut child = Self { area: vec![Block([0; 64]); self.area.len()].into() };
+        save(child.area.as_mut_ptr());
+        child
     }
 
     /// Back to what a fresh program starts with (execve).

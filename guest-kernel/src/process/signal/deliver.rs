@@ -137,7 +137,8 @@ impl Kernel {
         signal == uapi::SIGSTOP || !self.is_orphaned(self.group(task).process_group, None)
     }
 
-    /// Sends the task into its handler. If its stack cannot take the frame, it dies of SIGSEGV.
+    /// Sends the task into its handler. If its stack cannot take the frame, that is a SIGSEGV, whose own
+    /// handler may have another stack to run on; if even that one fails, the task dies of it.
     fn run_handler(
         &mut self,
         task: TaskId,
@@ -154,7 +155,7 @@ impl Kernel {
             .push_signal_frame(task, info, action, to_restore)
             .is_err()
         {
-            self.exit_process(task, killed_by(uapi::SIGSEGV));
+            self.fail_handler(task, info.signal);
             return;
         }
         if action.has(uapi::SA_RESETHAND)
@@ -176,6 +177,14 @@ impl Kernel {
         self.set_signal_mask(task, mask | action.mask | own);
     }
 
+    fn fail_handler(&mut self, task: TaskId, signal: u32) {
+        if signal == uapi::SIGSEGV {
+            self.exit_process(task, killed_by(uapi::SIGSEGV));
+        } else {
+            self.force_signal(task, SignalInfo::from_kernel(uapi::SIGSEGV));
+        }
+    }
+
     /// Gives the interrupted system call the result that the program sees after its handler.
     fn finish_interrupted(&mut self, task: TaskId, channel: WaitChannel, action: Action) {
         let task = &mut self.tasks[task];
@@ -184,7 +193,7 @@ impl Kernel {
             Progress::Bytes(moved) if moved > 0 => task.record.regs.rax = moved,
             _ if channel.restart() == Restart::IfHandlerAllows && action.has(uapi::SA_RESTART) => {
                 task.record.regs.rax = task.record.regs.orig_rax;
-                task.record.regs.rip -= SYSCALL_BYTES;
+                task.record.regs.rip = task.record.regs.rip.wrapping_sub(SYSCALL_BYTES);
             }
             _ => task.record.regs.rax = Errno::EINTR.to_rax(),
         }

@@ -16,13 +16,14 @@
 //! Strings go from the old space to the new through a small buffer, in two passes: the first
 //! measures them, so that the second can fill everything upwards.
 
+use super::strings::{CHUNK, OldMemory, Source, no_memory};
+use super::{ExecRequest, Loaded};
 use crate::errno::Errno;
 use crate::kernel::Kernel;
 use crate::memory::map::{MapRequest, Placement};
 use crate::memory::space::{Backing, Protection};
-use crate::memory::{AddressSpace, Frames, UserMemory, address::page_up};
+use crate::memory::{AddressSpace, UserMemory, address::page_up};
 use crate::process::elf::PROGRAM_HEADER_BYTES;
-use crate::process::exec::{ExecRequest, Loaded};
 use crate::process::task::TaskId;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -33,8 +34,6 @@ use linux_raw_sys::auxvec as aux;
 use linux_raw_sys::general as uapi;
 use zerocopy::IntoBytes;
 
-/// Bytes of one string at most, its NUL included (MAX_ARG_STRLEN).
-const STRING_MAX: u64 = 32 * PAGE_SIZE;
 /// Bytes of all strings and pointers that are always allowed (ARG_MAX).
 const ALWAYS_ALLOWED: u64 = 128 << 10;
 /// Bytes of all strings and pointers that are allowed at most: three quarters of _STK_LIM.
@@ -45,17 +44,6 @@ const STACK_ROOM: u64 = 128 << 10;
 const PLATFORM: &[u8] = b"x86_64\0";
 /// Entries of the auxiliary vector, AT_NULL included.
 const AUXILIARY: usize = 20;
-/// Bytes that travel at a time.
-const CHUNK: usize = 256;
-
-/// Where a list of strings comes from.
-#[derive(Clone, Copy, Debug)]
-pub enum Source<'a> {
-    /// The kernel (boot).
-    Kernel(&'a [&'a [u8]]),
-    /// A NULL-terminated array of pointers in the caller's memory; NULL is an empty list.
-    User(u64),
-}
 
 /// argv and envp of an execve.
 #[derive(Debug)]
@@ -291,126 +279,6 @@ impl Kernel {
     }
 }
 
-/// A string to be copied; `len` counts its NUL.
-#[derive(Clone, Copy, Debug)]
-struct Piece<'a> {
-    kernel: Option<&'a [u8]>,
-    address: u64,
-    len: u64,
-}
-
-/// The memory of the program that calls execve; none when the kernel starts the first one.
-struct OldMemory<'a> {
-    space: Option<&'a mut AddressSpace>,
-    frames: &'a mut Frames,
-}
-
-impl OldMemory<'_> {
-    /// Shows all strings of a list but the first `skip`.
-    fn each<'s>(
-        &mut self,
-        source: Source<'s>,
-        skip: usize,
-        mut visit: impl FnMut(&mut Self, Piece<'s>) -> Result<(), Errno>,
-    ) -> Result<(), Errno> {
-        match source {
-            Source::Kernel(strings) => strings.iter().skip(skip).try_for_each(|string| {
-                visit(
-                    self,
-                    Piece {
-                        kernel: Some(string),
-                        address: 0,
-                        len: string.len() as u64 + 1,
-                    },
-                )
-            }),
-            Source::User(0) => Ok(()),
-            Source::User(array) => {
-                for index in 0u64.. {
-                    let address: u64 = self.user()?.read(array.wrapping_add(index * 8))?;
-                    if address == 0 {
-                        break;
-                    }
-                    if index >= skip as u64 {
-                        let len = self.measure(address)?;
-                        visit(
-                            self,
-                            Piece {
-                                kernel: None,
-                                address,
-                                len,
-                            },
-                        )?;
-                    }
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Bytes of a string of the caller's, its NUL included; E2BIG, EFAULT.
-    fn measure(&mut self, address: u64) -> Result<u64, Errno> {
-        let mut chunk = [0; CHUNK];
-        let mut len = 0;
-        while len < STRING_MAX {
-            let at = address.wrapping_add(len);
-            // Never over a page boundary: the next page may not be there, and need not be.
-            let step = chunk_bytes((PAGE_SIZE - at % PAGE_SIZE).min(STRING_MAX - len));
-            self.user()?.read_bytes(at, &mut chunk[..step])?;
-            if let Some(end) = chunk[..step].iter().position(|byte| *byte == 0) {
-                return Ok(len + end as u64 + 1);
-            }
-            len += step as u64;
-        }
-        Err(Errno::E2BIG)
-    }
-
-    /// Copies a string with its NUL to `at` in the new space.
-    fn copy_to(
-        &mut self,
-        space: &mut AddressSpace,
-        string: Piece<'_>,
-        at: u64,
-    ) -> Result<(), Errno> {
-        if let Some(bytes) = string.kernel {
-            let mut new = self.in_new(space);
-            return new
-                .write_bytes(at, bytes)
-                .and_then(|()| new.write_bytes(at + bytes.len() as u64, &[0]))
-                .map_err(no_memory);
-        }
-        let mut chunk = [0; CHUNK];
-        let mut done = 0;
-        while done < string.len {
-            let bytes = &mut chunk[..chunk_bytes(string.len - done)];
-            self.user()?
-                .read_bytes(string.address.wrapping_add(done), bytes)?;
-            self.in_new(space)
-                .write_bytes(at + done, bytes)
-                .map_err(no_memory)?;
-            done += bytes.len() as u64;
-        }
-        Ok(())
-    }
-
-    /// The old space; EFAULT if there is none.
-    fn user(&mut self) -> Result<UserMemory<'_>, Errno> {
-        let space = self.space.as_deref_mut().ok_or(Errno::EFAULT)?;
-        Ok(UserMemory {
-            space,
-            frames: self.frames,
-        })
-    }
-
-    /// The new space, as its program will see it.
-    fn in_new<'s>(&'s mut self, space: &'s mut AddressSpace) -> UserMemory<'s> {
-        UserMemory {
-            space,
-            frames: self.frames,
-        }
-    }
-}
-
 /// Words that go to ascending addresses, a chunk at a time.
 struct WordWriter {
     at: u64,
@@ -436,14 +304,4 @@ impl WordWriter {
         self.len = 0;
         Ok(())
     }
-}
-
-/// As many of the bytes that are left as travel at a time.
-fn chunk_bytes(left: u64) -> usize {
-    usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK))
-}
-
-/// The new stack is mapped: a write to it fails only when no frame is left.
-fn no_memory(_: Errno) -> Errno {
-    Errno::ENOMEM
 }

@@ -1,38 +1,37 @@
 //! execve(2): a new program in an old process (Linux: fs/exec.c, fs/binfmt_elf.c).
 //!
-//! The new image is built aside: headers checked, address space mapped, arguments copied,
-//! all while the caller stays whole. [`Kernel::commit`] then swaps it in and cannot fail.
+//! The new image is built aside: headers checked, address space mapped (`load`), arguments
+//! copied (`strings`, `stack`), all while the caller stays whole. `commit` then swaps it in and
+//! cannot fail.
+
+mod load;
+mod stack;
+mod strings;
+
+pub use stack::Arguments;
+pub use strings::Source;
 
 use crate::arch;
 use crate::errno::Errno;
 use crate::fs::{Inode, ProgramFile};
 use crate::kernel::Kernel;
-use crate::memory::address::{page_down, page_up};
-use crate::memory::map::{MapRequest, Placement};
-use crate::memory::space::{Backing, Protection};
-use crate::memory::{Access, AddressSpace, Frames, UserMemory};
-use crate::process::elf::{Program, Segment};
+use crate::memory::AddressSpace;
+use crate::process::elf::Program;
 use crate::process::exit::killed_by;
 use crate::process::script::first_line;
 use crate::process::signal::AlternateStack;
 use crate::process::task::TaskId;
 use alloc::boxed::Box;
-use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::inspect::vma;
 use forkvm_abi::layout::selector;
 use forkvm_abi::pt_regs::PtRegs;
 use linux_raw_sys::general::{self as uapi, AT_FDCWD};
+use load::{dynamic_bias, interpreter_bias, map_program, prepare_pages};
 
-pub use crate::process::exec_stack::{Arguments, Source};
-
-/// Where static-PIE and dynamic programs are loaded: Linux's ELF_ET_DYN_BASE without randomisation.
-const DYNAMIC_BASE: u64 = 0x5555_5555_4000;
 /// Scripts whose interpreters are scripts, at most.
 const SCRIPT_LEVELS: u32 = 5;
 /// IF and the bit that is always set.
 const INITIAL_RFLAGS: u64 = 0x202;
-/// Pages of a writable segment that are worth preparing where a trap costs more than the copies.
-const PREPARED_PAGES: u64 = 16;
 
 /// What is to run.
 #[derive(Debug)]
@@ -55,15 +54,15 @@ struct NewImage {
 
 /// Addresses that the auxiliary vector tells the program.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Loaded {
+struct Loaded {
     /// AT_PHDR.
-    pub(super) headers: u64,
+    headers: u64,
     /// AT_PHNUM.
-    pub(super) header_count: u64,
+    header_count: u64,
     /// AT_BASE: where the interpreter is.
-    pub(super) interpreter_base: u64,
+    interpreter_base: u64,
     /// AT_ENTRY: the program's own first instruction.
-    pub(super) entry: u64,
+    entry: u64,
 }
 
 impl Kernel {
@@ -304,136 +303,5 @@ impl Kernel {
         } else {
             self.handlers[handlers].reset();
         }
-    }
-}
-
-/// Where a position-independent program goes, so that its first page is at the base or just above it.
-fn dynamic_bias(program: &Program) -> u64 {
-    let first = program.span().start & !(program.alignment - 1);
-    DYNAMIC_BASE
-        .next_multiple_of(program.alignment)
-        .wrapping_sub(first)
-}
-
-/// Where the interpreter goes: where mmap would put as much memory. A fixed one stays where it is.
-fn interpreter_bias(
-    space: &mut AddressSpace,
-    frames: &mut Frames,
-    interpreter: &Program,
-) -> Result<u64, Errno> {
-    if !interpreter.relocatable {
-        return Ok(0);
-    }
-    let span = interpreter.span();
-    let len = span.end - span.start;
-    let base = space.map(frames, &anonymous(Placement::Hint(0), len, 0))?;
-    space.unmap(frames, base, len)?;
-    Ok(base.wrapping_sub(span.start))
-}
-
-/// Maps all segments, `bias` added; returns the page-aligned end, where the program break starts.
-fn map_program(
-    space: &mut AddressSpace,
-    frames: &mut Frames,
-    file: &ProgramFile,
-    program: &Program,
-    bias: u64,
-) -> Result<u64, Errno> {
-    let mut end = 0;
-    for segment in &program.segments {
-        let placed = Segment {
-            address: segment.address.wrapping_add(bias),
-            ..*segment
-        };
-        end = page_up(
-            placed
-                .address
-                .checked_add(placed.memory_bytes)
-                .ok_or(Errno::ENOMEM)?,
-        )
-        .ok_or(Errno::ENOMEM)?;
-        map_segment(space, frames, file, &placed)?;
-    }
-    Ok(end)
-}
-
-/// The file's pages straight from the image, private; behind them zeros, beginning in the file's last page.
-fn map_segment(
-    space: &mut AddressSpace,
-    frames: &mut Frames,
-    file: &ProgramFile,
-    segment: &Segment,
-) -> Result<(), Errno> {
-    let start = page_down(segment.address);
-    let file_end = segment.address + segment.file_bytes;
-    let file_pages_end = page_up(file_end).ok_or(Errno::ENOMEM)?;
-    let end = page_up(segment.end()).ok_or(Errno::ENOMEM)?;
-    if segment.file_bytes > 0 {
-        space.map(
-            frames,
-            &MapRequest {
-                placement: Placement::Fixed(start),
-                len: file_pages_end - start,
-                protection: segment.protection,
-                flags: 0,
-                backing: Backing::Image {
-                    inode: file.inode,
-                    data: file.data.0,
-                    size: file.size,
-                    offset: page_down(segment.offset),
-                },
-            },
-        )?;
-    }
-    let zeros_start = if segment.file_bytes > 0 {
-        file_pages_end
-    } else {
-        start
-    };
-    if end > zeros_start {
-        space.map(
-            frames,
-            &anonymous(
-                Placement::Fixed(zeros_start),
-                end - zeros_start,
-                segment.protection,
-            ),
-        )?;
-    }
-    // A read-only segment keeps what the file has there, as on Linux.
-    let tail = segment.end().min(file_pages_end).saturating_sub(file_end);
-    if segment.file_bytes > 0 && tail > 0 && segment.protection & vma::WRITE != 0 {
-        UserMemory { space, frames }
-            .with_bytes_mut(file_end, tail, |piece| piece.fill(0))
-            .map_err(|_| Errno::ENOMEM)?;
-    }
-    Ok(())
-}
-
-/// Maps ahead what start-up code will touch: the data it writes, the text it runs.
-fn prepare_pages(space: &mut AddressSpace, frames: &mut Frames, program: &Program, bias: u64) {
-    for segment in &program.segments {
-        let start = page_down(segment.address.wrapping_add(bias));
-        let (access, len) = match segment.protection & (vma::WRITE | vma::EXEC) {
-            0 => (Access::Read, PAGE_SIZE),
-            bits if bits & vma::WRITE != 0 => (
-                Access::Write,
-                segment.memory_bytes.min(PREPARED_PAGES * PAGE_SIZE),
-            ),
-            _ => continue,
-        };
-        // Only a saving: what cannot be prepared now is faulted in, or refused, when it is touched.
-        let _ = space.populate(frames, start, len, access);
-    }
-    let _ = space.populate(frames, program.entry.wrapping_add(bias), 1, Access::Execute);
-}
-
-pub(super) fn anonymous(placement: Placement, len: u64, protection: Protection) -> MapRequest {
-    MapRequest {
-        placement,
-        len,
-        protection,
-        flags: 0,
-        backing: Backing::Anonymous,
     }
 }
