@@ -53,7 +53,10 @@ impl Kernel {
 }
 
 /// Path, arguments and environment of the first program.
-fn boot_strings<'a>(boot: &BootInfo, window: &'a PhysWindow) -> (&'a [u8], Vec<&'a [u8]>, Vec<&'a [u8]>) {
+fn boot_strings<'a>(
+    boot: &BootInfo,
+    window: &'a PhysWindow,
+) -> (&'a [u8], Vec<&'a [u8]>, Vec<&'a [u8]>) {
     let bytes = window.bytes(PhysAddr(boot.strings.start), boot.strings.len);
     let mut strings = bytes.split(|byte| *byte == 0);
     let path = strings.next().unwrap_or_default();

@@ -180,9 +180,7 @@ impl Kernel {
             if request.has(uapi::CLONE_CHILD_SETTID) {
                 source.expect_early_write(request.child_tid);
             }
-            let copy = source
-                .fork(&mut self.frames)
-                .map_err(|_| Errno::ENOMEM)?;
+            let copy = source.fork(&mut self.frames).map_err(|_| Errno::ENOMEM)?;
             self.spaces.insert(copy)
         };
         child.space = Some(own);

@@ -219,10 +219,16 @@ pub fn lookup(number: u64) -> Option<&'static Call> {
 
 /// All calls that are implemented, by number.
 pub fn implemented() -> impl Iterator<Item = (usize, &'static Call)> {
-    CALLS.iter().enumerate().filter_map(|(number, call)| Some((number, call.as_ref()?)))
+    CALLS
+        .iter()
+        .enumerate()
+        .filter_map(|(number, call)| Some((number, call.as_ref()?)))
 }
 
 /// The name of any call of Linux, for the log.
 pub fn name(number: u64) -> &'static str {
-    usize::try_from(number).ok().and_then(syscalls::Sysno::new).map_or("unknown to Linux too", |call| call.name())
+    usize::try_from(number)
+        .ok()
+        .and_then(syscalls::Sysno::new)
+        .map_or("unknown to Linux too", |call| call.name())
 }

@@ -44,9 +44,18 @@ pub fn enter(record: &mut ProcessRecord, space: &mut AddressSpace) -> Trap {
         monitor::SYSTEM_CALL => Trap::SystemCall,
         // Not the program's own access but one the CPU made for it with supervisor rights, such as a descriptor
         // that a return to another ring names: nothing can be mapped to help.
-        14 if error & FAULT_USER == 0 => Trap::Exception { vector: GENERAL_PROTECTION, error },
-        14 => Trap::PageFault { address: fault_address(), access: access(error) },
-        0..32 => Trap::Exception { vector: number, error },
+        14 if error & FAULT_USER == 0 => Trap::Exception {
+            vector: GENERAL_PROTECTION,
+            error,
+        },
+        14 => Trap::PageFault {
+            address: fault_address(),
+            access: access(error),
+        },
+        0..32 => Trap::Exception {
+            vector: number,
+            error,
+        },
         _ => Trap::Interrupt { vector: number },
     }
 }
