@@ -1,7 +1,7 @@
 //! System calls: from registers to a handler and back.
 //!
 //! `table` has one line a call. [`Kernel::system_call`] looks the number up, runs the
-//! handler, and [`Kernel::finish`] is the one place that turns a result into registers. Handlers are thin:
+//! handler, and `Kernel::finish` is the one place that turns a result into registers. Handlers are thin:
 //! decode, call the subsystem, wrap.
 
 pub mod file;

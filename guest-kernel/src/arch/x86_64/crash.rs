@@ -87,7 +87,7 @@ fn fill(
 fn walk_stack(mut rbp: u64, into: &mut [u64]) {
     for slot in into {
         let on_stack = |stack: core::ops::Range<u64>| stack.contains(&rbp) && rbp + 16 <= stack.end;
-        if rbp % 8 != 0
+        if !rbp.is_multiple_of(8)
             || !(on_stack(KERNEL_STACK_BASE..KERNEL_STACK_TOP)
                 || on_stack(EMERGENCY_STACK_BASE..EMERGENCY_STACK_TOP))
         {

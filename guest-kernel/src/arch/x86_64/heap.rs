@@ -9,7 +9,7 @@ use crate::memory::Frames;
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::ptr::null_mut;
-use forkvm_abi::PAGE_SIZE;
+use forkvm_abi::PAGE_BYTES;
 use forkvm_abi::inspect::FrameUse;
 use forkvm_abi::layout::{HEAP_BASE, HEAP_MAX, RING0_PML4_GPA};
 use forkvm_abi::page_table::{
@@ -97,7 +97,7 @@ unsafe impl GlobalAlloc for KernelHeap {
         let align = bytes & bytes.wrapping_neg();
         let start = state
             .frontier
-            .next_multiple_of(align.min(PAGE_SIZE as usize * 16));
+            .next_multiple_of(align.min(PAGE_BYTES * 16));
         let Some(end) = start.checked_add(bytes) else {
             return null_mut();
         };
@@ -152,7 +152,7 @@ fn grow(frames: &mut Frames) {
         if address >= HEAP_BASE + HEAP_MAX || map(frames, address).is_none() {
             break;
         }
-        state.mapped_end += PAGE_SIZE as usize;
+        state.mapped_end += PAGE_BYTES;
     }
     frames.counters.heap_bytes = state.used as u64;
 }
