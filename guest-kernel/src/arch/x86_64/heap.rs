@@ -95,9 +95,7 @@ unsafe impl GlobalAlloc for KernelHeap {
             return block.cast();
         }
         let align = bytes & bytes.wrapping_neg();
-        let start = state
-            .frontier
-            .next_multiple_of(align.min(PAGE_BYTES * 16));
+        let start = state.frontier.next_multiple_of(align.min(PAGE_BYTES * 16));
         let Some(end) = start.checked_add(bytes) else {
             return null_mut();
         };
