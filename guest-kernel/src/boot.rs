@@ -6,6 +6,7 @@ use crate::fs::FileSystem;
 use crate::kernel::{Kernel, Random};
 use crate::memory::phys::PhysWindow;
 use crate::memory::{Frames, PhysAddr};
+use crate::process::futex::FutexQueues;
 use crate::process::scheduler::Scheduler;
 use crate::process::task::TaskTable;
 use crate::time::Clock;
@@ -29,6 +30,7 @@ pub fn build(window: PhysWindow, boot: &BootInfo) -> Kernel {
         tasks: TaskTable::default(),
         groups: Arena::new(),
         handlers: Arena::new(),
+        futexes: FutexQueues::default(),
         scheduler: Scheduler::default(),
         clock: Clock::new(boot),
         random: Random::new(boot.random_seed),

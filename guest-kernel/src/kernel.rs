@@ -4,6 +4,7 @@ use crate::arena::{Arena, Id};
 use crate::fs::{FdTable, FileSystem};
 use crate::memory::space::KernelHalf;
 use crate::memory::{AddressSpace, Frame, Frames, PhysAddr, UserMemory};
+use crate::process::futex::FutexQueues;
 use crate::process::scheduler::Scheduler;
 use crate::process::signal::SignalHandlers;
 use crate::process::task::{TaskId, TaskTable};
@@ -32,6 +33,8 @@ pub struct Kernel {
     pub groups: Arena<ThreadGroup>,
     /// Signal dispositions, shared by CLONE_SIGHAND.
     pub handlers: Arena<SignalHandlers>,
+    /// Who waits at which futex.
+    pub futexes: FutexQueues,
     /// Who runs next.
     pub scheduler: Scheduler,
     /// TSC to time.

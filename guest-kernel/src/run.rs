@@ -59,7 +59,10 @@ impl Kernel {
                 }
                 self.arm_timer(slice_end);
             }
-            if let Some(deadline) = self.console_deadline() {
+            for deadline in [self.console_deadline(), self.scheduler.next_deadline()]
+                .into_iter()
+                .flatten()
+            {
                 self.arm_timer(deadline);
             }
             let trap = self.enter(task, &mut since);

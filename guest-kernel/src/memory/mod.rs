@@ -15,6 +15,7 @@ pub mod frames;
 pub mod map;
 pub mod page_table;
 pub mod phys;
+mod place;
 pub mod program_break;
 pub mod protect;
 pub mod remap;

@@ -80,7 +80,7 @@ impl Kernel {
 
     /// Lets go of the address space; with its last user it is gone. Also what execve does to the old one.
     pub fn release_memory(&mut self, task: TaskId) {
-        self.clear_child_tid(task);
+        self.leave_futexes(task);
         self.release_vfork_parent(task);
         let released = &mut self.tasks[task];
         released.record.cr3 = 0;
@@ -112,18 +112,6 @@ impl Kernel {
     pub fn finished(&self) -> bool {
         self.first_exit.is_some()
             && (self.boot.flags & flag::EXIT_WITH_FIRST != 0 || !self.fs.output_is_held())
-    }
-
-    /// set_tid_address(2): a thread's end is announced in memory that others still use.
-    fn clear_child_tid(&mut self, task: TaskId) {
-        let address = core::mem::take(&mut self.tasks[task].clear_child_tid);
-        let Some(space) = self.tasks[task].space else {
-            return;
-        };
-        if address != 0 && self.spaces.references(space) > 1 {
-            // A bad address is the program's affair; Linux ignores it, too.
-            let _ = self.user(task).write(address, &0u32);
-        }
     }
 
     fn release_files(&mut self, task: TaskId) {

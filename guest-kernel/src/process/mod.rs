@@ -3,7 +3,7 @@
 //! `task` is the record and `thread_group` what threads share, parenthood included; `pid` hands
 //! out numbers, `scheduler` picks who runs. `init` makes the first two, `clone` all others (an
 //! inheritance list); `exec` replaces a program, with `elf` and `script` reading what it is given;
-//! `signal` interrupts; `exit` ends; `wait` reaps. `group` keeps process groups and sessions,
+//! `signal` interrupts; `futex` lets threads wait for each other; `exit` ends; `wait` reaps. `group` keeps process groups and sessions,
 //! `credentials`, `limits` and `usage` what a process is, may have and has had.
 
 pub mod clone;
@@ -11,6 +11,7 @@ pub mod credentials;
 pub mod elf;
 pub mod exec;
 pub mod exit;
+pub mod futex;
 pub mod group;
 pub mod init;
 pub mod limits;

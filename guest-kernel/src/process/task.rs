@@ -9,6 +9,7 @@ use crate::arena::{Arena, Id};
 use crate::fs::{FdTable, FsContext};
 use crate::memory::AddressSpace;
 use crate::process::credentials::Credentials;
+use crate::process::futex::Waiter;
 use crate::process::group::{ProcessGroup, Session};
 use crate::process::pid::{PidTable, Role};
 use crate::process::signal::{SignalHandlers, TaskSignals};
@@ -73,6 +74,8 @@ pub struct Task {
     pub clear_child_tid: u64,
     /// set_robust_list(2): head and length.
     pub robust_list: [u64; 2],
+    /// Where it stands in the queues of futexes.
+    pub futex: Option<Waiter>,
     /// The parent that waits in vfork until this task execs or exits.
     pub vfork_parent: Option<TaskId>,
     /// PR_SET_PDEATHSIG; 0 is none.
@@ -109,6 +112,7 @@ impl Task {
             signals: TaskSignals::default(),
             clear_child_tid: 0,
             robust_list: [0; 2],
+            futex: None,
             vfork_parent: None,
             parent_death_signal: 0,
             credentials: Credentials::default(),

@@ -5,6 +5,7 @@
 //! decode, call the subsystem, wrap.
 
 pub mod file;
+pub mod futex;
 pub mod identity;
 pub mod kill;
 pub mod limits;
@@ -89,6 +90,7 @@ pub enum WaitChannel {
     DoPoll = 10,
     FutexWait = 11,
     DoSignalStop = 12,
+    FutexLock = 13,
 }
 
 /// Heap that a handler may use up; with less than that, only calls that give something back are served.

@@ -2,7 +2,9 @@
 //!
 //! A number that is not here gets ENOSYS and, with -v, a line in the log.
 
-use super::{Handler, file, identity, kill, limits, memory, prctl, process, signal, system, time};
+use super::{
+    Handler, file, futex, identity, kill, limits, memory, prctl, process, signal, system, time,
+};
 
 /// A system call that is implemented.
 #[derive(Clone, Copy, Debug)]
@@ -158,6 +160,7 @@ syscall_table! {
     189 => lsetxattr              file::sys_change_link;
     200 => tkill                  kill::sys_tkill, frees;
     201 => time                   time::sys_time, frees;
+    202 => futex                  futex::sys_futex, frees;
     203 => sched_setaffinity      limits::sys_sched_setaffinity;
     204 => sched_getaffinity      limits::sys_sched_getaffinity;
     217 => getdents64             file::sys_getdents64;

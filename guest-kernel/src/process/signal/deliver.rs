@@ -21,6 +21,8 @@ const SYSCALL_BYTES: u64 = 2;
 pub enum Restart {
     /// Runs again after a handler with SA_RESTART, else EINTR (ERESTARTSYS).
     IfHandlerAllows,
+    /// Runs again after any handler (ERESTARTNOINTR).
+    Always,
     /// EINTR after any handler (ERESTARTNOHAND, ERESTART_RESTARTBLOCK, EINTR).
     Never,
 }
@@ -35,6 +37,7 @@ impl WaitChannel {
             | Self::PipeWrite
             | Self::NTtyRead
             | Self::FutexWait => Restart::IfHandlerAllows,
+            Self::FutexLock => Restart::Always,
             Self::HrtimerNanosleep
             | Self::DoSysPause
             | Self::SigSuspend
@@ -187,11 +190,23 @@ impl Kernel {
 
     /// Gives the interrupted system call the result that the program sees after its handler.
     fn finish_interrupted(&mut self, task: TaskId, channel: WaitChannel, action: Action) {
+        self.futex_leave(task);
         let task = &mut self.tasks[task];
         task.retry = false;
-        match core::mem::take(&mut task.progress) {
+        let progress = core::mem::take(&mut task.progress);
+        let restarts = match channel.restart() {
+            Restart::Always => true,
+            // A wait with a timeout is not started over (ERESTART_RESTARTBLOCK).
+            Restart::IfHandlerAllows => {
+                let has_timeout =
+                    matches!(progress, Progress::Deadline(deadline) if deadline != u64::MAX);
+                action.has(uapi::SA_RESTART) && !has_timeout
+            }
+            Restart::Never => false,
+        };
+        match progress {
             Progress::Bytes(moved) if moved > 0 => task.record.regs.rax = moved,
-            _ if channel.restart() == Restart::IfHandlerAllows && action.has(uapi::SA_RESTART) => {
+            _ if restarts => {
                 task.record.regs.rax = task.record.regs.orig_rax;
                 task.record.regs.rip = task.record.regs.rip.wrapping_sub(SYSCALL_BYTES);
             }
