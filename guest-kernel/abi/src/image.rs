@@ -28,13 +28,21 @@ pub struct ImageEntry {
     pub size: u64,
     /// Modification time, seconds since the epoch.
     pub mtime: i64,
+    /// The rest of the modification time, below 10^9.
+    pub mtime_nanoseconds: u32,
     /// Number of hard links (directories: 2 + subdirectories).
     pub nlink: u32,
-    /// Owner and group are always 0.
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Another hard link's entry: the one that stands for the file. 0: this is the one.
+    pub same_as: u32,
+    /// 0.
     pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<ImageEntry>() == 48);
+const _: () = assert!(size_of::<ImageEntry>() == 64);
 
 /// `st_mode` type bits (inode(7)).
 pub mod mode {
@@ -44,10 +52,14 @@ pub mod mode {
     pub const S_IFDIR: u32 = 0o040000;
     /// Character device.
     pub const S_IFCHR: u32 = 0o020000;
+    /// Block device.
+    pub const S_IFBLK: u32 = 0o060000;
     /// Regular file.
     pub const S_IFREG: u32 = 0o100000;
     /// Symbolic link.
     pub const S_IFLNK: u32 = 0o120000;
     /// FIFO.
     pub const S_IFIFO: u32 = 0o010000;
+    /// Socket.
+    pub const S_IFSOCK: u32 = 0o140000;
 }

@@ -216,6 +216,11 @@ impl Pipe {
         self.buffers.len() >= self.limit
     }
 
+    /// Bytes that a write finds room for at least.
+    pub fn room(&self) -> usize {
+        self.limit.saturating_sub(self.buffers.len()) * PAGE
+    }
+
     /// Bytes it holds at most (F_GETPIPE_SZ).
     pub fn capacity(&self) -> usize {
         self.limit * PAGE

@@ -10,8 +10,10 @@
 use super::frames::{Frames, OutOfFrames};
 use super::map::GapSearch;
 use super::page_table::{LOWER_HALF_END, PageTable, frame_of, shares_table};
+use super::shared::SharedPages;
 use super::vma::{Vma, is_data};
 use super::vma_set::VmaSet;
+use alloc::rc::Rc;
 use core::ops::Range;
 use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::layout::{DIRECT_MAP_SLOT, KERNEL_SLOT, USER_END};
@@ -20,7 +22,7 @@ use forkvm_abi::layout::{DIRECT_MAP_SLOT, KERNEL_SLOT, USER_END};
 pub type Protection = u64;
 
 /// What fills the pages of a region that nobody has written yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Backing {
     /// Zeros.
     Anonymous,
@@ -33,6 +35,15 @@ pub enum Backing {
         data: u64,
         /// Bytes of the file.
         size: u64,
+        /// Offset in the file, page-aligned.
+        offset: u64,
+    },
+    /// A file in memory.
+    File {
+        /// Number of the inode, for /proc/PID/maps.
+        inode: u64,
+        /// Its contents.
+        pages: Rc<SharedPages>,
         /// Offset in the file, page-aligned.
         offset: u64,
     },

@@ -92,11 +92,11 @@ syscall_table! {
      87 => unlink                 file::sys_unlink;
      88 => symlink                file::sys_symlink;
      89 => readlink               file::sys_readlink;
-     90 => chmod                  file::sys_change_path;
-     91 => fchmod                 file::sys_change_descriptor;
-     92 => chown                  file::sys_change_path;
-     93 => fchown                 file::sys_change_descriptor;
-     94 => lchown                 file::sys_change_link;
+     90 => chmod                  file::sys_chmod;
+     91 => fchmod                 file::sys_fchmod;
+     92 => chown                  file::sys_chown;
+     93 => fchown                 file::sys_fchown;
+     94 => lchown                 file::sys_lchown;
      95 => umask                  file::sys_umask;
      96 => gettimeofday           time::sys_gettimeofday, frees;
      97 => getrlimit              limits::sys_getrlimit;
@@ -132,7 +132,7 @@ syscall_table! {
     129 => rt_sigqueueinfo        kill::sys_rt_sigqueueinfo;
     130 => rt_sigsuspend          signal::sys_rt_sigsuspend, frees;
     131 => sigaltstack            signal::sys_sigaltstack;
-    132 => utime                  file::sys_change_path;
+    132 => utime                  file::sys_utime;
     133 => mknod                  file::sys_mknod;
     135 => personality            prctl::sys_personality;
     137 => statfs                 file::sys_statfs;
@@ -149,13 +149,24 @@ syscall_table! {
     157 => prctl                  prctl::sys_prctl;
     158 => arch_prctl             system::sys_arch_prctl;
     160 => setrlimit              limits::sys_setrlimit;
+    161 => chroot                 file::sys_chroot;
     162 => sync                   file::sys_sync;
     164 => settimeofday           time::sys_clock_settime;
     170 => sethostname            system::sys_sethostname;
     171 => setdomainname          system::sys_sethostname;
     186 => gettid                 identity::sys_gettid, frees;
-    188 => setxattr               file::sys_change_path;
-    189 => lsetxattr              file::sys_change_link;
+    188 => setxattr               file::sys_no_xattr;
+    189 => lsetxattr              file::sys_no_xattr;
+    190 => fsetxattr              file::sys_no_xattr;
+    191 => getxattr               file::sys_no_xattr;
+    192 => lgetxattr              file::sys_no_xattr;
+    193 => fgetxattr              file::sys_no_xattr;
+    194 => listxattr              file::sys_no_xattr;
+    195 => llistxattr             file::sys_no_xattr;
+    196 => flistxattr             file::sys_no_xattr;
+    197 => removexattr            file::sys_no_xattr;
+    198 => lremovexattr           file::sys_no_xattr;
+    199 => fremovexattr           file::sys_no_xattr;
     200 => tkill                  kill::sys_tkill, frees;
     201 => time                   time::sys_time, frees;
     203 => sched_setaffinity      limits::sys_sched_setaffinity;
@@ -169,25 +180,26 @@ syscall_table! {
     230 => clock_nanosleep        time::sys_clock_nanosleep;
     231 => exit_group             process::sys_exit_group, frees;
     234 => tgkill                 kill::sys_tgkill, frees;
-    235 => utimes                 file::sys_change_path;
+    235 => utimes                 file::sys_utimes;
     247 => waitid                 process::sys_waitid, frees;
     257 => openat                 file::sys_openat;
     258 => mkdirat                file::sys_mkdirat;
     259 => mknodat                file::sys_mknodat;
     260 => fchownat               file::sys_fchownat;
-    261 => futimesat              file::sys_change_at;
+    261 => futimesat              file::sys_futimesat;
     262 => newfstatat             file::sys_newfstatat;
     263 => unlinkat               file::sys_unlinkat;
     264 => renameat               file::sys_renameat;
     265 => linkat                 file::sys_linkat;
     266 => symlinkat              file::sys_symlinkat;
     267 => readlinkat             file::sys_readlinkat;
-    268 => fchmodat               file::sys_change_at;
+    268 => fchmodat               file::sys_fchmodat;
     269 => faccessat              file::sys_faccessat;
     270 => pselect6               file::sys_pselect6;
     271 => ppoll                  file::sys_ppoll;
     273 => set_robust_list        prctl::sys_set_robust_list;
     274 => get_robust_list        prctl::sys_get_robust_list;
+    275 => splice                 file::sys_splice;
     280 => utimensat              file::sys_utimensat;
     285 => fallocate              file::sys_fallocate;
     292 => dup3                   file::sys_dup3;
@@ -200,7 +212,9 @@ syscall_table! {
     309 => getcpu                 prctl::sys_getcpu;
     316 => renameat2              file::sys_renameat2;
     318 => getrandom              system::sys_getrandom, frees;
+    319 => memfd_create           file::sys_memfd_create;
     322 => execveat               process::sys_execveat;
+    326 => copy_file_range        file::sys_copy_file_range;
     327 => preadv2                file::sys_preadv2;
     328 => pwritev2               file::sys_pwritev2;
     332 => statx                  file::sys_statx;
@@ -219,10 +233,16 @@ pub fn lookup(number: u64) -> Option<&'static Call> {
 
 /// All calls that are implemented, by number.
 pub fn implemented() -> impl Iterator<Item = (usize, &'static Call)> {
-    CALLS.iter().enumerate().filter_map(|(number, call)| Some((number, call.as_ref()?)))
+    CALLS
+        .iter()
+        .enumerate()
+        .filter_map(|(number, call)| Some((number, call.as_ref()?)))
 }
 
 /// The name of any call of Linux, for the log.
 pub fn name(number: u64) -> &'static str {
-    usize::try_from(number).ok().and_then(syscalls::Sysno::new).map_or("unknown to Linux too", |call| call.name())
+    usize::try_from(number)
+        .ok()
+        .and_then(syscalls::Sysno::new)
+        .map_or("unknown to Linux too", |call| call.name())
 }

@@ -118,6 +118,7 @@ fn a_walk_tells_where_a_missing_name_would_go() {
     let processes = TwoProcesses(Inode::ROOT);
     let view = Viewpoint {
         start: Inode::ROOT,
+        root: Inode::ROOT,
         last_link: LastLink::Follow,
         processes: &processes,
     };
@@ -166,6 +167,7 @@ fn proc_shows_processes() {
         fs.walk(
             &Viewpoint {
                 start: Inode::ROOT,
+                root: Inode::ROOT,
                 last_link,
                 processes: &processes,
             },
