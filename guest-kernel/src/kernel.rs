@@ -65,9 +65,15 @@ impl Kernel {
 
     /// Makes everybody runnable whom the file system has woken.
     pub fn deliver_wakeups(&mut self) {
-        while let Some(task) = self.fs.woken.pop() {
+        if self.fs.woken.is_empty() {
+            return;
+        }
+        // Out of the file system while it is walked, back for its capacity: first come, first woken.
+        let mut woken = core::mem::take(&mut self.fs.woken);
+        for task in woken.drain(..) {
             self.wake(task);
         }
+        self.fs.woken = woken;
     }
 
     /// Brings the VMM's view up to date: counters and where the tables are.

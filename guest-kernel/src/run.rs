@@ -124,7 +124,10 @@ impl Kernel {
         let user = self.user(task);
         let outcome = user.space.fault(user.frames, address, access);
         let (signal, code) = match outcome {
-            FaultOutcome::Resolved => return,
+            FaultOutcome::Resolved => {
+                self.tasks[task].minor_faults += 1;
+                return;
+            }
             FaultOutcome::NotMapped => (raw::SIGSEGV, raw::SEGV_MAPERR),
             FaultOutcome::Denied => (raw::SIGSEGV, raw::SEGV_ACCERR),
             FaultOutcome::BeyondFile => (raw::SIGBUS, raw::BUS_ADRERR),

@@ -1,8 +1,8 @@
 //! Signals: default actions, faults, and handlers of the simple kind.
 //!
-//! Each test runs one case of `programs/c/signals.c` natively and under forkvm and compares.
+//! Each test but one runs one case of `programs/c/signals.c` natively and under forkvm and compares.
 
-use forkvm_tests::comparisons;
+use forkvm_tests::{comparisons, on_each_platform, program};
 
 comparisons! { "signals":
     every_signal_does_by_default_what_linux_says => "every_default_action";
@@ -35,4 +35,14 @@ comparisons! { "signals":
     a_sigchld_handler_reaps_all_children => "sigchld_handler_reaps";
     read_is_restarted_or_interrupted_as_asked => "read_is_restarted_or_interrupted";
     writing_to_nobody_is_sigpipe_or_epipe => "broken_pipe";
+}
+
+/// Not a comparison: on an emulated processor these instructions can take Linux itself down.
+#[test]
+fn a_return_to_ring_0_is_sigsegv() {
+    on_each_platform(|vm| {
+        let finished = vm.run(program("signals"), &["returns_to_ring_0"]);
+        let expected = "iretq: killed by signal 11 (0xb)\nfar return: killed by signal 11 (0xb)\n";
+        assert_eq!(finished.text(), expected, "{finished}");
+    });
 }

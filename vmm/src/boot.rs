@@ -24,8 +24,12 @@ use zerocopy::{FromZeros, IntoBytes};
 const LAPIC_KHZ: u64 = 1_000_000;
 /// AT_HWCAP2's bit for FSGSBASE (arch/x86/include/uapi/asm/hwcap2.h).
 const HWCAP2_FSGSBASE: u64 = 1 << 1;
+/// Heap that the kernel finds mapped: what it wants at its first look, so that it maps none itself.
+const HEAP_BYTES: u64 = 320 << 10;
+/// What the kernel uses of its heap to start a small program.
+const FIRST_HEAP_BYTES: u64 = 64 << 10;
 /// What a small program and the kernel use of the first free RAM.
-const FIRST_FRAMES: u64 = 512 << 10;
+const FIRST_FRAMES: u64 = 192 << 10;
 /// Guest RAM that stands behind each process a guest may have.
 const MEMORY_PER_PROCESS: u64 = 64 << 10;
 
@@ -85,6 +89,7 @@ pub fn prepare(
         next: KERNEL_LOAD_END_GPA,
     };
     let stacks = placer.reserve(2 * KERNEL_STACK_BYTES)?;
+    let heap = placer.reserve(HEAP_BYTES)?;
     let image_index = placer.place(image.index.as_bytes())?;
     let image_names = placer.place(&image.names)?;
     let strings = placer.place(&boot_strings(config))?;
@@ -93,6 +98,7 @@ pub fn prepare(
         kernel.segments,
         &[ram.low, ram.high, contents],
         stacks.start,
+        heap,
     );
     placer.place(tables.bytes())?;
     ram.write(MONITOR_PML4_GPA, &tables.monitor_root())?;
@@ -100,10 +106,15 @@ pub fn prepare(
     let mut info = describe(ram, machine, config)?;
     info.free_start = placer.next;
     info.monitor_user_pml4e = tables.monitor_user_pml4e();
+    info.heap_bytes = heap.len;
     (info.image, info.image_index, info.image_names, info.strings) =
         (contents, image_index, image_names, strings);
     ram.write(BOOT_INFO_GPA, &info)?;
     let len = FIRST_FRAMES.min(ram.low.end() - info.free_start);
+    ram.make_resident(Span {
+        start: heap.start,
+        len: FIRST_HEAP_BYTES,
+    })?;
     ram.make_resident(Span {
         start: info.free_start,
         len,

@@ -1,6 +1,6 @@
 //! The page tables the kernel starts with.
 //!
-//! In:  the kernel's segments, RAM, the root image, the kernel's stacks.
+//! In:  the kernel's segments, RAM, the root image, the kernel's stacks, the beginning of its heap.
 //! Out: tables to be placed at a GPA of the caller's choice, and two roots that share them.
 //!
 //! Both roots hold the same upper half. In the monitor's root the top entries allow ring 3
@@ -48,8 +48,14 @@ pub struct PageTables {
 
 impl PageTables {
     /// Builds everything; the tables will stand at `base`. `memory` is mapped by the direct map,
-    /// the kernel's stacks are the two runs of [`KERNEL_STACK_BYTES`] at `stacks`.
-    pub fn build(base: u64, segments: &[Segment], memory: &[Span], stacks: u64) -> Self {
+    /// the kernel's stacks are the two runs of [`KERNEL_STACK_BYTES`] at `stacks`, and `heap` is where its heap begins.
+    pub fn build(
+        base: u64,
+        segments: &[Segment],
+        memory: &[Span],
+        stacks: u64,
+        heap: Span,
+    ) -> Self {
         let mut tables = Self {
             base,
             tables: Vec::with_capacity(16),
@@ -64,7 +70,7 @@ impl PageTables {
         tables.map_kernel(segments);
         tables.map_stacks(stacks);
         tables.map_devices();
-        tables.open_heap_window();
+        tables.map_heap(heap);
         tables.map_monitor_alone(segments);
         tables
     }
@@ -133,9 +139,16 @@ impl PageTables {
         }
     }
 
-    /// A page directory for the heap; the kernel fills it as the heap grows.
-    fn open_heap_window(&mut self) {
-        self.table_below(self.kernel, index(HEAP_BASE, 3), PATH);
+    /// The beginning of the heap, and with it the page directory that the kernel fills as the heap grows.
+    fn map_heap(&mut self, heap: Span) {
+        for offset in (0..heap.len).step_by(native(PAGE_SIZE)) {
+            self.map_page(
+                self.kernel,
+                HEAP_BASE + offset,
+                (heap.start + offset) | DATA,
+                PATH,
+            );
+        }
     }
 
     fn map_monitor_alone(&mut self, segments: &[Segment]) {
@@ -220,6 +233,10 @@ mod tests {
 
     const BASE: u64 = 0x40_0000;
     const STACKS: u64 = 0x60_0000;
+    const HEAP: Span = Span {
+        start: 0x64_0000,
+        len: 0x3000,
+    };
     const SEGMENTS: [Segment; 4] = [
         Segment {
             address: KERNEL_BASE,
@@ -268,7 +285,7 @@ mod tests {
                 len: 2 << 20,
             },
         ];
-        let tables = PageTables::build(BASE, &SEGMENTS, &memory, STACKS);
+        let tables = PageTables::build(BASE, &SEGMENTS, &memory, STACKS, HEAP);
         ram.write_bytes(BASE, tables.bytes()).unwrap();
         ram.write(MONITOR_PML4_GPA, &tables.monitor_root()).unwrap();
         ram.write(RING0_PML4_GPA, &tables.ring0_root()).unwrap();
@@ -378,13 +395,18 @@ mod tests {
     }
 
     #[test]
-    fn the_heap_has_a_directory_and_nothing_in_it() {
+    fn the_heap_begins_mapped_and_has_a_table_to_grow_in() {
         let (ram, _) = ram();
+        for offset in [0, 0x2fff] {
+            let mapping = walk(&ram, MONITOR_PML4_GPA, HEAP_BASE + offset).unwrap();
+            assert_eq!(mapping.gpa, HEAP.start + offset);
+            assert_eq!(rights(mapping), (true, true, false));
+        }
         assert_eq!(
-            walk(&ram, MONITOR_PML4_GPA, HEAP_BASE),
+            walk(&ram, MONITOR_PML4_GPA, HEAP_BASE + HEAP.len),
             Err(InspectError::NotMapped {
-                address: HEAP_BASE,
-                level: 2
+                address: HEAP_BASE + HEAP.len,
+                level: 1
             })
         );
     }

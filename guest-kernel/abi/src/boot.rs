@@ -106,6 +106,8 @@ pub struct BootInfo {
     /// What a user address space's PML4 holds in [`KERNEL_SLOT`](crate::layout::KERNEL_SLOT) on the monitor
     /// platform: a path to the monitor's pages and to nothing else.
     pub monitor_user_pml4e: u64,
+    /// Bytes of the kernel heap, from [`HEAP_BASE`](crate::layout::HEAP_BASE) on, that are mapped already; whole pages.
+    pub heap_bytes: u64,
     /// The root image: contents of all files.
     pub image: Span,
     /// Index of the image: [`ImageEntry`](crate::image::ImageEntry) records, entry 0 is `/`.

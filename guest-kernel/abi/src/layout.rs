@@ -13,7 +13,7 @@
 //! 0x0000_7000  PML4 of the kernel at ring 0 (ring0 platform)
 //! 0x0000_8000  console output       records, see `doorbell`
 //! 0x0010_0000  kernel image         the monitor's pages first
-//! 0x0040_0000  page tables, kernel stack, argument strings, image index: BootInfo says where
+//! 0x0040_0000  page tables, kernel stack and heap, argument strings, image index: BootInfo says where
 //!  free_start  frame table, then free frames
 //! 0xc000_0000  end of low RAM at the latest
 //! 0xd000_0000  doorbell             one page of MMIO
@@ -93,7 +93,7 @@ pub const KERNEL_STACK_TOP: u64 = KERNEL_STACK_BASE + KERNEL_STACK_BYTES;
 pub const EMERGENCY_STACK_BASE: u64 = KERNEL_STACK_TOP + 0x1000;
 /// Top of the emergency stack (TSS.IST1 on the ring0 platform).
 pub const EMERGENCY_STACK_TOP: u64 = EMERGENCY_STACK_BASE + KERNEL_STACK_BYTES;
-/// First address of the kernel heap. The kernel maps frames there as it grows.
+/// First address of the kernel heap. The VMM maps its beginning, the kernel maps frames behind that as it grows.
 pub const HEAP_BASE: u64 = 0xffff_ffff_c000_0000;
 /// Bytes the heap may grow to at most.
 pub const HEAP_MAX: u64 = 0x3f00_0000;

@@ -19,7 +19,7 @@ pub mod page_table;
 pub mod pt_regs;
 
 /// Version of this agreement. The VMM refuses a kernel that was built with another.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Bytes in a page and in a page frame.
 pub const PAGE_SIZE: u64 = 4096;

@@ -39,6 +39,10 @@ const NAMESPACES: u64 = (uapi::CLONE_NEWNS
     | uapi::CLONE_NEWPID
     | uapi::CLONE_NEWNET) as u64;
 
+/// Frames that fork leaves to those who live already: a parent that has just been refused another child
+/// still has to write to its own pages.
+const FRAMES_FOR_THE_LIVING: u64 = 128;
+
 impl CloneRequest {
     /// fork(2).
     pub fn fork() -> Self {
@@ -130,7 +134,13 @@ impl Kernel {
         let limit = self.group(parent).limits.soft(uapi::RLIMIT_NPROC);
         let tasks = self.tasks.len();
         let full = tasks as u64 > limit || tasks >= MAX_TASKS;
-        if full { Err(Errno::EAGAIN) } else { Ok(()) }
+        if full {
+            Err(Errno::EAGAIN)
+        } else if self.frames.available() < FRAMES_FOR_THE_LIVING {
+            Err(Errno::ENOMEM)
+        } else {
+            Ok(())
+        }
     }
 
     fn take_pid(&mut self, request: &CloneRequest) -> Result<u32, Errno> {

@@ -10,7 +10,6 @@ use crate::process::signal::SignalInfo;
 use crate::process::signal::action::SIG_IGN;
 use crate::process::task::{Progress, TaskId};
 use crate::process::thread_group::{ThreadGroup, adopt, children, disown};
-use crate::process::usage::Usage;
 use alloc::vec::Vec;
 use forkvm_abi::boot::flag;
 use forkvm_abi::inspect::ProcessState;
@@ -58,6 +57,8 @@ impl Kernel {
     pub fn end_thread(&mut self, task: TaskId, status: u32) {
         let group = self.tasks[task].group;
         self.scheduler.clear_deadline(task);
+        let used = self.usage_of_task(task);
+        self.groups[group].usage.add(used);
         self.release_memory(task);
         self.release_files(task);
         let ended = &mut self.tasks[task];
@@ -65,8 +66,6 @@ impl Kernel {
         ended.record.exit_status = status;
         ended.record.wait_channel = 0;
         ended.retry = false;
-        let used = Usage::of(ended);
-        self.groups[group].usage.add(used);
 
         if !self.is_leader(task) {
             self.groups[group].others.retain(|other| *other != task);

@@ -22,8 +22,8 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Of one task.
-    pub fn of(task: &Task) -> Self {
+    /// Of one task, its memory not looked at.
+    fn of(task: &Task) -> Self {
         Self {
             user_ticks: task.record.user_ticks,
             kernel_ticks: task.record.kernel_ticks,
@@ -117,6 +117,13 @@ impl Kernel {
 
     /// What one living thread has used.
     pub fn usage_of_task(&self, task: TaskId) -> Usage {
-        Usage::of(&self.tasks[task])
+        let task = &self.tasks[task];
+        let peak_pages = task
+            .space
+            .map_or(0, |space| self.spaces[space].usage().resident);
+        Usage {
+            peak_pages,
+            ..Usage::of(task)
+        }
     }
 }

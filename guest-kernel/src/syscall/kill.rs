@@ -15,7 +15,7 @@ const DONE: SyscallResult = Ok(Completion::Value(0));
 
 /// kill(2): one process, a group, or everybody. Signal 0 only asks whether that would be allowed.
 pub fn sys_kill(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    let signal = optional_signal(args.int(1))?;
+    let signal = optional_signal(args.int(1));
     let own = &kernel.tasks[task].record;
     let (pid, tgid, pgid) = (args.int(0), own.tgid, own.pgid);
     if pid > 0 {
@@ -23,6 +23,8 @@ pub fn sys_kill(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult
             .tasks
             .by_pid(pid.unsigned_abs())
             .ok_or(Errno::ESRCH)?;
+        // Linux looks for the process before it looks at the signal.
+        let signal = signal?;
         check_permission(kernel, task, target)?;
         send(kernel, task, kernel.tasks[target].group, None, signal);
         return DONE;
@@ -45,6 +47,7 @@ pub fn sys_kill(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult
     if targets.is_empty() {
         return Err(Errno::ESRCH);
     }
+    let signal = signal?;
     let mut result = Err(Errno::EPERM);
     for target in targets {
         if check_permission(kernel, task, kernel.groups[target].leader).is_ok() {

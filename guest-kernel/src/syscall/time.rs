@@ -136,7 +136,7 @@ pub fn sys_nanosleep(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallR
 pub fn sys_clock_nanosleep(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
     let clock = args.uint(0);
     if clock == raw::CLOCK_THREAD_CPUTIME_ID {
-        return Err(Errno::EINVAL);
+        return Err(Errno::EOPNOTSUPP);
     }
     let time = kernel.user(task).read::<TimePair>(args.0[2])?.to_nanoseconds()?;
     let now = kernel.read_clock(task, clock)?;

@@ -3,7 +3,7 @@
 //! In:  the verdict, from `boot_lstar` (hardware KVM) or `ring3_kernel_trap` (software-assisted).
 //! Out: never returns.
 
-use super::{cpu, doorbell, monitor};
+use super::{cpu, doorbell, heap, monitor};
 use crate::memory::phys::PhysWindow;
 use crate::memory::space::KernelHalf;
 use core::cell::UnsafeCell;
@@ -90,6 +90,7 @@ extern "C" fn kernel_start(host: u32, platform: u32) -> ! {
     let host = HostKind::try_from(host).expect("the self-test passes a kind");
     let platform = PlatformChoice::try_from(platform).expect("the self-test passes a platform");
     settle(&boot, host, platform);
+    heap::begin(boot.heap_bytes);
     write_info(boot_tsc);
     if boot.platform == PlatformChoice::Ring0 as u32 && platform != PlatformChoice::Ring0 {
         tell(Operation::PlatformRefused, u64::from(boot.platform));

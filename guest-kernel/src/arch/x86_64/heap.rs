@@ -1,4 +1,4 @@
-//! The kernel heap: size classes over a window of virtual addresses that grows by single frames.
+//! The kernel heap: size classes over a window of virtual addresses that grows by single frames. The VMM has mapped its beginning.
 //!
 //! An allocation must not fail, because Rust code cannot handle that everywhere. So the kernel keeps
 //! headroom: [`top_up_heap`] is called between system calls, when frames are at hand, and callers refuse new work
@@ -102,6 +102,13 @@ unsafe impl GlobalAlloc for KernelHeap {
         state.free[class] = block;
         state.used -= bytes;
     }
+}
+
+/// Takes over the bytes that the VMM has mapped, before the first allocation.
+pub(super) fn begin(mapped: u64) {
+    // SAFETY: as in `alloc`.
+    let state = unsafe { &mut *HEAP.0.get() };
+    state.mapped_end = BASE + usize::try_from(mapped).expect("64-bit");
 }
 
 /// Bytes that can be allocated for certain before the next top-up.
