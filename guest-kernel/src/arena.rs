@@ -72,16 +72,25 @@ impl<T> Default for Arena<T> {
 impl<T> Arena<T> {
     /// An empty arena.
     pub const fn new() -> Self {
-        Self { chunks: Vec::new(), free: None, used: 0 }
+        Self {
+            chunks: Vec::new(),
+            free: None,
+            used: 0,
+        }
     }
 
     /// Takes an object in; its count is 1.
     pub fn insert(&mut self, object: T) -> Id<T> {
-        let used = Slot::Used { references: 1, object };
+        let used = Slot::Used {
+            references: 1,
+            object,
+        };
         let slot = match self.free {
             Some(slot) => {
                 let place = self.slot_mut(slot);
-                let Slot::Free { next } = *place else { unreachable!("free list holds a used slot") };
+                let Slot::Free { next } = *place else {
+                    unreachable!("free list holds a used slot")
+                };
                 *place = used;
                 self.free = next;
                 slot
@@ -89,7 +98,10 @@ impl<T> Arena<T> {
             None => self.append(used),
         };
         self.used += 1;
-        Id { slot, kind: PhantomData }
+        Id {
+            slot,
+            kind: PhantomData,
+        }
     }
 
     fn append(&mut self, used: Slot<T>) -> u32 {
@@ -112,7 +124,9 @@ impl<T> Arena<T> {
 
     /// One more owner.
     pub fn share(&mut self, id: Id<T>) -> Id<T> {
-        let Slot::Used { references, .. } = self.slot_mut(id.slot) else { panic!("shared object {id:?} is gone") };
+        let Slot::Used { references, .. } = self.slot_mut(id.slot) else {
+            panic!("shared object {id:?} is gone")
+        };
         *references += 1;
         id
     }
@@ -120,7 +134,9 @@ impl<T> Arena<T> {
     /// One owner less; the object itself if that was the last.
     #[must_use = "the last owner has to take the object apart"]
     pub fn release(&mut self, id: Id<T>) -> Option<T> {
-        let Slot::Used { references, .. } = self.slot_mut(id.slot) else { panic!("released object {id:?} is gone") };
+        let Slot::Used { references, .. } = self.slot_mut(id.slot) else {
+            panic!("released object {id:?} is gone")
+        };
         *references -= 1;
         if *references > 0 {
             return None;
@@ -163,10 +179,18 @@ impl<T> Arena<T> {
 
     /// All living objects.
     pub fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
-        (0u32..).zip(self.chunks.iter().flatten()).filter_map(|(slot, entry)| match entry {
-            Slot::Used { object, .. } => Some((Id { slot, kind: PhantomData }, object)),
-            Slot::Free { .. } => None,
-        })
+        (0u32..)
+            .zip(self.chunks.iter().flatten())
+            .filter_map(|(slot, entry)| match entry {
+                Slot::Used { object, .. } => Some((
+                    Id {
+                        slot,
+                        kind: PhantomData,
+                    },
+                    object,
+                )),
+                Slot::Free { .. } => None,
+            })
     }
 }
 
@@ -208,8 +232,15 @@ mod tests {
     fn many_objects_keep_their_places() {
         let mut arena = Arena::new();
         let ids: Vec<_> = (0..1000).map(|number| arena.insert(number)).collect();
-        assert!(ids.iter().enumerate().all(|(number, id)| id.index() == number && arena[*id] == number));
-        assert_eq!(arena.iter().map(|(_, object)| *object).sum::<usize>(), 499_500);
+        assert!(
+            ids.iter()
+                .enumerate()
+                .all(|(number, id)| id.index() == number && arena[*id] == number)
+        );
+        assert_eq!(
+            arena.iter().map(|(_, object)| *object).sum::<usize>(),
+            499_500
+        );
     }
 
     #[test]

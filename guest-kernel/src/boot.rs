@@ -16,6 +16,10 @@ use forkvm_abi::boot::BootInfo;
 /// The kernel as it is when the first program is about to start: pid 1 and the first program exist, nothing has run.
 pub fn build(window: PhysWindow, boot: &BootInfo) -> Kernel {
     let mut frames = Frames::new(window, boot);
+    frames.costly_traps = arch::traps_are_costly();
+    if frames.costly_traps {
+        frames.fault_around = 4;
+    }
     arch::top_up_heap(&mut frames);
     let mut kernel = Kernel {
         kernel_half: arch::kernel_half(&frames.window, boot),
@@ -49,7 +53,10 @@ impl Kernel {
 }
 
 /// Path, arguments and environment of the first program.
-fn boot_strings<'a>(boot: &BootInfo, window: &'a PhysWindow) -> (&'a [u8], Vec<&'a [u8]>, Vec<&'a [u8]>) {
+fn boot_strings<'a>(
+    boot: &BootInfo,
+    window: &'a PhysWindow,
+) -> (&'a [u8], Vec<&'a [u8]>, Vec<&'a [u8]>) {
     let bytes = window.bytes(PhysAddr(boot.strings.start), boot.strings.len);
     let mut strings = bytes.split(|byte| *byte == 0);
     let path = strings.next().unwrap_or_default();

@@ -8,8 +8,8 @@ use crate::process::scheduler::Scheduler;
 use crate::process::signal::SignalHandlers;
 use crate::process::task::{TaskId, TaskTable};
 use crate::process::thread_group::ThreadGroup;
-use alloc::collections::BTreeSet;
 use crate::time::Clock;
+use alloc::collections::BTreeSet;
 use forkvm_abi::boot::BootInfo;
 use forkvm_abi::inspect::KernelInfo;
 use forkvm_abi::layout::KERNEL_INFO_GPA;
@@ -51,16 +51,35 @@ pub struct Kernel {
 impl Kernel {
     /// The memory of a task that has an address space.
     pub fn user(&mut self, task: TaskId) -> UserMemory<'_> {
-        let space = self.tasks[task].space.expect("a task in a system call has an address space");
-        UserMemory { space: &mut self.spaces[space], frames: &mut self.frames }
+        let space = self.tasks[task]
+            .space
+            .expect("a task in a system call has an address space");
+        UserMemory {
+            space: &mut self.spaces[space],
+            frames: &mut self.frames,
+        }
     }
 
     /// The file system, the task's descriptor table, and its memory, borrowed side by side.
-    pub fn files_and_user(&mut self, task: TaskId) -> (&mut FileSystem, Id<FdTable>, UserMemory<'_>) {
+    pub fn files_and_user(
+        &mut self,
+        task: TaskId,
+    ) -> (&mut FileSystem, Id<FdTable>, UserMemory<'_>) {
         let record = &self.tasks[task];
-        let space = record.space.expect("a task in a system call has an address space");
-        let table = record.files.expect("a task in a system call has descriptors");
-        (&mut self.fs, table, UserMemory { space: &mut self.spaces[space], frames: &mut self.frames })
+        let space = record
+            .space
+            .expect("a task in a system call has an address space");
+        let table = record
+            .files
+            .expect("a task in a system call has descriptors");
+        (
+            &mut self.fs,
+            table,
+            UserMemory {
+                space: &mut self.spaces[space],
+                frames: &mut self.frames,
+            },
+        )
     }
 
     /// Makes everybody runnable whom the file system has woken.
@@ -90,8 +109,13 @@ impl Kernel {
 
     /// The page that the VMM reads.
     pub fn info(&mut self) -> &mut KernelInfo {
-        let page = self.frames.window.page_mut(Frame::containing(PhysAddr(KERNEL_INFO_GPA)));
-        KernelInfo::mut_from_prefix(page).expect("the page is aligned and large enough").0
+        let page = self
+            .frames
+            .window
+            .page_mut(Frame::containing(PhysAddr(KERNEL_INFO_GPA)));
+        KernelInfo::mut_from_prefix(page)
+            .expect("the page is aligned and large enough")
+            .0
     }
 }
 

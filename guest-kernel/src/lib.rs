@@ -6,7 +6,7 @@
 //! process that must wait is parked as data, never as a stack.
 //!
 //! In the order control flows: `boot` builds the `Kernel`, `run` is the loop around
-//! [`arch::user`], `syscall` decodes what a process asked for, and `process`, `memory`
+//! [`arch::enter`], `syscall` decodes what a process asked for, and `process`, `memory`
 //! and `fs` do it. `arch` hides how ring 3 is entered and left.
 #![no_std]
 #![deny(unsafe_code)]

@@ -14,5 +14,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
 
 #[cfg(not(target_os = "none"))]
 fn main() {
-    println!("This is forkvm's guest kernel; `cargo build --release` builds it into target/release/forkvm.");
+    println!(
+        "This is forkvm's guest kernel; `cargo build --release` builds it into target/release/forkvm."
+    );
 }

@@ -133,7 +133,15 @@ impl Kernel {
             FaultOutcome::BeyondFile => (raw::SIGBUS, raw::BUS_ADRERR),
             FaultOutcome::OutOfMemory => return self.out_of_memory(task),
         };
-        self.force_signal(task, SignalInfo { signal, code: code.cast_signed(), pid: 0, value: address });
+        self.force_signal(
+            task,
+            SignalInfo {
+                signal,
+                code: code.cast_signed(),
+                pid: 0,
+                value: address,
+            },
+        );
     }
 
     /// No frame for a page that the program was promised: it dies, as by Linux's OOM killer, and the log says so.
@@ -142,7 +150,15 @@ impl Kernel {
         let pid = self.tasks[task].record.pid;
         let total = self.frames.counters.frames_total * 4;
         self.log(LogLevel::Warn, &alloc::format!("out of memory: killed process {pid}; all {total} KiB of guest memory are in use, try a larger --memory"));
-        self.force_signal(task, SignalInfo { signal: raw::SIGKILL, code: raw::SI_KERNEL.cast_signed(), pid: 0, value: 0 });
+        self.force_signal(
+            task,
+            SignalInfo {
+                signal: raw::SIGKILL,
+                code: raw::SI_KERNEL.cast_signed(),
+                pid: 0,
+                value: 0,
+            },
+        );
     }
 
     /// Any other exception is the signal that Linux sends for it (arch/x86/kernel/traps.c).
@@ -159,7 +175,15 @@ impl Kernel {
             12 => (raw::SIGBUS, raw::SI_KERNEL, 0),
             _ => (raw::SIGSEGV, raw::SI_KERNEL, 0),
         };
-        self.force_signal(task, SignalInfo { signal, code: code.cast_signed(), pid: 0, value });
+        self.force_signal(
+            task,
+            SignalInfo {
+                signal,
+                code: code.cast_signed(),
+                pid: 0,
+                value,
+            },
+        );
     }
 
     fn take_interrupt(&mut self, number: u32) {
@@ -193,7 +217,10 @@ impl Kernel {
                 self.signal_foreground(signal);
             }
         }
-        for (bit, signal) in [(event::TERMINATE, raw::SIGTERM), (event::HANGUP, raw::SIGHUP)] {
+        for (bit, signal) in [
+            (event::TERMINATE, raw::SIGTERM),
+            (event::HANGUP, raw::SIGHUP),
+        ] {
             if events & bit != 0 {
                 self.signal_first(signal);
             }
@@ -231,7 +258,10 @@ impl Kernel {
     }
 
     fn flush_console_if_due(&mut self, now: u64) {
-        if self.console_deadline().is_some_and(|deadline| deadline <= now) {
+        if self
+            .console_deadline()
+            .is_some_and(|deadline| deadline <= now)
+        {
             self.fs.flush_console();
         }
     }
@@ -243,13 +273,20 @@ impl Kernel {
         let page = self.frames.window.page_mut(LOG_FRAME);
         page[LOG_OFFSET..LOG_OFFSET + len].copy_from_slice(&message.as_bytes()[..len]);
         let address = LOG_FRAME.address().0 + LOG_OFFSET as u64;
-        arch::ring(Request { operation: Operation::Log as u32, args: [address, len as u64, u64::from(level as u32), 0], ..Request::default() });
+        arch::ring(Request {
+            operation: Operation::Log as u32,
+            args: [address, len as u64, u64::from(level as u32), 0],
+            ..Request::default()
+        });
     }
 
     /// The first program could not even start: say why, and end with 126 or 127 as a shell would.
     pub fn refuse_first_program(&mut self, path: &[u8], errno: Errno) {
         let path = alloc::string::String::from_utf8_lossy(path).into_owned();
-        self.log(LogLevel::Error, &alloc::format!("cannot run {path}: {}", errno.name()));
+        self.log(
+            LogLevel::Error,
+            &alloc::format!("cannot run {path}: {}", errno.name()),
+        );
         let status = if errno == Errno::ENOENT { 127 } else { 126 };
         self.end(status << 8);
     }
@@ -257,13 +294,18 @@ impl Kernel {
     fn end(&mut self, status: u32) -> ! {
         self.fs.flush_console();
         self.publish();
-        arch::ring(Request { operation: Operation::Exit as u32, args: [u64::from(status), 0, 0, 0], ..Request::default() });
+        arch::ring(Request {
+            operation: Operation::Exit as u32,
+            args: [u64::from(status), 0, 0, 0],
+            ..Request::default()
+        });
         panic!("the VMM went on after the guest's end")
     }
 }
 
 /// Messages travel in the second half of the page that also holds the doorbell request.
-const LOG_FRAME: crate::memory::Frame = crate::memory::Frame::containing(crate::memory::PhysAddr(forkvm_abi::layout::REQUEST_GPA));
+const LOG_FRAME: crate::memory::Frame =
+    crate::memory::Frame::containing(crate::memory::PhysAddr(forkvm_abi::layout::REQUEST_GPA));
 const LOG_OFFSET: usize = 2048;
 const LOG_MAX: usize = 2048;
 const _: () = assert!(size_of::<Request>() <= LOG_OFFSET);

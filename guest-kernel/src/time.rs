@@ -19,7 +19,11 @@ impl Clock {
     pub fn new(boot: &BootInfo) -> Self {
         let khz = boot.tsc_khz.max(1);
         let scale = u64::try_from((1_000_000u128 << 32) / u128::from(khz)).unwrap_or(u64::MAX);
-        Self { scale, realtime_ns: boot.realtime_ns, realtime_tsc: boot.realtime_tsc }
+        Self {
+            scale,
+            realtime_ns: boot.realtime_ns,
+            realtime_tsc: boot.realtime_tsc,
+        }
     }
 
     /// Ticks as nanoseconds.

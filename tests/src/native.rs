@@ -26,7 +26,8 @@ pub fn run_natively<T: AsRef<OsStr>>(
     run(&mut command, input)
 }
 
-/// What forkvm gives its first program: the usual limits, no core dumps, no descriptors beyond the first three.
+/// What forkvm gives its first program: the usual limits, no core dumps, no descriptors beyond the first three,
+/// and every signal at its default, whatever the tests were started by (a shell's background job ignores SIGINT).
 fn like_the_guest() -> io::Result<()> {
     let limits = [
         (libc::RLIMIT_STACK, 8 << 20),
@@ -44,6 +45,12 @@ fn like_the_guest() -> io::Result<()> {
             limit.rlim_cur = soft.min(limit.rlim_max);
             libc::setrlimit(resource, &raw const limit);
         }
+    }
+    for number in 1..=64 {
+        // The C library refuses those it uses itself; they are the system call's affair here.
+        let default = [0_u64; 4];
+        // SAFETY: a kernel sigaction of zeros is SIG_DFL without flags; nothing is returned.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), 0, 8) };
     }
     // SAFETY: plain numbers. Close-on-exec instead of closing: the standard library's own pipe must survive till then.
     unsafe {

@@ -2,6 +2,7 @@
 //! and a sentence, never a panic.
 
 use forkvm_tests::elf::{BASE, Elf, INTERP, LOAD, Segment, TemporaryFile};
+use forkvm_tests::host::platforms;
 use forkvm_tests::{Comparison, Finished, Vm, on_each_platform, program};
 use std::path::Path;
 
@@ -26,6 +27,13 @@ fn assert_sentence(finished: &Finished, status: i32) {
     );
 }
 
+/// For what is refused before there is a VM: once is enough.
+fn on_any_platform(test: impl FnOnce(Vm)) {
+    if let Some(&platform) = platforms().first() {
+        test(Vm::new(platform));
+    }
+}
+
 fn refused(vm: &Vm, path: &Path) -> Finished {
     let finished = vm.run(path, &NONE);
     assert_sentence(&finished, 126);
@@ -33,7 +41,7 @@ fn refused(vm: &Vm, path: &Path) -> Finished {
 }
 
 fn assert_refused(elf: &Elf, word: &str) {
-    on_each_platform(|vm| {
+    on_any_platform(|vm| {
         let finished = refused(&vm, elf.write().path());
         assert!(
             finished.errors().contains(word),
@@ -53,7 +61,7 @@ fn the_program_that_the_bad_ones_are_made_from_is_good() {
 
 #[test]
 fn a_missing_file_is_127() {
-    on_each_platform(|vm| {
+    on_any_platform(|vm| {
         for path in [
             "./no-such-program",
             "/no/such/folder/program",
@@ -68,7 +76,7 @@ fn a_missing_file_is_127() {
 
 #[test]
 fn folders_and_devices_are_126() {
-    on_each_platform(|vm| {
+    on_any_platform(|vm| {
         refused(&vm, Path::new("/"));
         refused(&vm, Path::new("/dev/null"));
     });
@@ -77,7 +85,7 @@ fn folders_and_devices_are_126() {
 #[test]
 fn a_file_without_execute_permission_is_126() {
     let file = TemporaryFile::with_mode(&Elf::good().bytes(), 0o644);
-    on_each_platform(|vm| assert!(refused(&vm, file.path()).errors().contains("executable")));
+    on_any_platform(|vm| assert!(refused(&vm, file.path()).errors().contains("executable")));
 }
 
 #[test]
@@ -93,14 +101,14 @@ fn files_of_other_kinds_are_126() {
         &[0xff; 4096],
     ] {
         let file = TemporaryFile::executable(contents);
-        on_each_platform(|vm| drop(refused(&vm, file.path())));
+        on_any_platform(|vm| drop(refused(&vm, file.path())));
     }
 }
 
 #[test]
 fn a_script_whose_interpreter_is_not_in_the_guest_is_126() {
     let file = TemporaryFile::executable(b"#!/usr/bin/no-such-interpreter\n");
-    on_each_platform(|vm| {
+    on_any_platform(|vm| {
         assert!(
             refused(&vm, file.path())
                 .errors()
@@ -113,7 +121,7 @@ fn a_script_whose_interpreter_is_not_in_the_guest_is_126() {
 fn a_program_cut_off_anywhere_is_126() {
     let whole = Elf::good().bytes();
     let headers = 64 + 4 * 56;
-    on_each_platform(|vm| {
+    on_any_platform(|vm| {
         for length in (0..headers).step_by(8).chain(headers..whole.len()) {
             refused(&vm, TemporaryFile::executable(&whole[..length]).path());
         }
@@ -356,7 +364,7 @@ fn headers_with_random_bytes_never_make_forkvm_fail() {
             .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(seed >> 33).expect("31 bits") % below
     };
-    for _ in 0..60 {
+    for _ in 0..40 {
         let mut bytes = good.clone();
         for _ in 0..=random(3) {
             let at = 4 + random(64 + 56 - 4);
@@ -379,7 +387,7 @@ fn headers_with_random_bytes_never_make_forkvm_fail() {
 
 #[test]
 fn a_memory_size_that_makes_no_sense_is_125() {
-    on_each_platform(|vm| {
+    on_any_platform(|vm| {
         for size in ["0", "1K", "x", "-1", "64MB!", "99999999999999999999G", ""] {
             let finished = vm.clone().options(["-m", size]).run("hello", &NONE);
             assert_eq!(
@@ -563,7 +571,7 @@ fn a_fork_bomb_ends_with_the_vm() {
 
 #[test]
 fn bad_options_of_run_are_125() {
-    on_each_platform(|vm| {
+    on_any_platform(|vm| {
         for options in [
             &["--no-such-option"][..],
             &["--timeout", "soon"],

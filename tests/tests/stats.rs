@@ -59,7 +59,8 @@ fn copies_happen_only_where_someone_writes() {
             count(&guest, "cow_reuses"),
             count(&guest, "cow_armed"),
         );
-        assert!(armed >= 8 * 256, "each fork arms the area: {guest}");
+        // A fork copies ahead at most eight pages that were written right after the last one.
+        assert!(armed >= 8 * (256 - 8), "each fork arms the area: {guest}");
         assert!(
             copies >= 8 * 100,
             "whoever writes first gets a copy: {guest}"

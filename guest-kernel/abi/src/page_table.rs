@@ -21,6 +21,8 @@ pub const PAGE_SIZE_BIT: u64 = 1 << 7;
 pub const GLOBAL: u64 = 1 << 8;
 /// Software bit: read-only because the frame is shared since a fork; a write copies it or takes it over.
 pub const COW: u64 = 1 << 9;
+/// Software bit: the frame's references are not counted; it belongs to the root image, or is the frame of zeros.
+pub const UNCOUNTED: u64 = 1 << 10;
 /// Instruction fetches are refused.
 pub const NO_EXECUTE: u64 = 1 << 63;
 /// The physical-address bits of an entry.

@@ -1,10 +1,10 @@
 //! Stand-in for the machine under host tests: a settable clock and a doorbell that records.
 
-use alloc::vec::Vec;
 use super::Trap;
 use crate::memory::phys::PhysWindow;
 use crate::memory::space::KernelHalf;
 use crate::memory::{AddressSpace, Frames};
+use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use forkvm_abi::boot::{BootInfo, PlatformChoice};
 use forkvm_abi::doorbell::Request;

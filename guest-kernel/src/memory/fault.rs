@@ -13,7 +13,9 @@ use super::vma::{PROTECTION, STACK_GUARD_BYTES, Source, Vma};
 use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::inspect::{FrameUse, vma as flag};
 use forkvm_abi::layout::{MMAP_MIN_ADDR, USER_END};
-use forkvm_abi::page_table::{ACCESSED, ADDRESS_MASK, COW, DIRTY, NO_EXECUTE, USER, WRITABLE};
+use forkvm_abi::page_table::{
+    ACCESSED, ADDRESS_MASK, COW, DIRTY, NO_EXECUTE, UNCOUNTED, USER, WRITABLE,
+};
 
 /// Pages of a file that one fault maps at most, as an aligned window (Linux's fault_around_bytes).
 const FILE_WINDOW: u64 = 16;
@@ -130,7 +132,8 @@ impl AddressSpace {
     ) -> FaultOutcome {
         let old = frame_of(entry);
         let references = frames.references(old);
-        let bits = entry & !(COW | ADDRESS_MASK) | WRITABLE | DIRTY | ACCESSED;
+        self.note_write(frames, page, references);
+        let bits = entry & !(COW | UNCOUNTED | ADDRESS_MASK) | WRITABLE | DIRTY | ACCESSED;
         if references == Some(1) {
             frames.window.set_word(slot, old.address().0 | bits);
             frames.counters.cow_reuses += 1;
@@ -146,6 +149,15 @@ impl AddressSpace {
         }
         self.flush_range(page, page + PAGE_SIZE);
         FaultOutcome::Resolved
+    }
+
+    /// The first writes after a fork are what the next fork will copy ahead. Taking a page over is cheaper than
+    /// copying it, except for its trap.
+    fn note_write(&mut self, frames: &Frames, page: u64, references: Option<u32>) {
+        if self.writes_to_note != 0 && (references != Some(1) || frames.costly_traps) {
+            self.writes_to_note -= 1;
+            self.early_writes.note(page);
+        }
     }
 
     /// A page without a PTE: its region says what belongs there.
@@ -243,9 +255,8 @@ impl AbsentPage<'_> {
     fn anonymous(&self, frames: &mut Frames) -> Result<u64, NoPage> {
         if !self.write {
             let zero = frames.zero_frame();
-            frames
-                .window
-                .set_word(self.slot, zero.address().0 | self.vma.borrowed_bits());
+            let bits = self.vma.borrowed_bits() | UNCOUNTED;
+            frames.window.set_word(self.slot, zero.address().0 | bits);
             return Ok(1);
         }
         let bits = self.vma.own_bits();
@@ -280,7 +291,7 @@ impl AbsentPage<'_> {
                 .set_word(self.slot, copy.address().0 | self.vma.own_bits());
             mapped += 1;
         }
-        let bits = self.vma.borrowed_bits();
+        let bits = self.vma.borrowed_bits() | UNCOUNTED;
         for page in self.window(FILE_WINDOW) {
             let slot = self.slot_of(page);
             if frames.window.word(slot) == 0 && self.vma.offset_of(page) < size {
@@ -314,7 +325,11 @@ impl AbsentPage<'_> {
             own_copy(frames, frame)?.address().0 | self.vma.own_bits()
         } else {
             frames.share(frame);
-            frame.address().0 | self.vma.borrowed_bits()
+            let uncounted = match frames.references(frame) {
+                Some(_) => 0,
+                None => UNCOUNTED,
+            };
+            frame.address().0 | self.vma.borrowed_bits() | uncounted
         };
         frames.window.set_word(self.slot, entry);
         Ok(1)

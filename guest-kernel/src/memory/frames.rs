@@ -21,7 +21,9 @@
 //! [`FrameRecord`]: forkvm_abi::inspect::FrameRecord
 
 use super::address::{Frame, PhysAddr};
+use super::page_table::Skeletons;
 use super::phys::PhysWindow;
+use super::space::free_skeletons;
 use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::boot::BootInfo;
 use forkvm_abi::inspect::{Counters, FrameRecord, FrameUse};
@@ -38,6 +40,11 @@ pub struct Frames {
     /// Pages that a write fault on anonymous memory maps at once: 1, or a power of two up to 16
     /// where a trap costs far more than a frame. The platform sets it.
     pub fault_around: u64,
+    /// A trap costs far more than a page: KVM shadows the page tables, and the kernel prepares what it can. There a frame
+    /// that has been a page table becomes nothing else while others are left, as KVM goes on watching it.
+    pub costly_traps: bool,
+    /// Page tables for the next spaces, where traps are costly.
+    pub(super) skeletons: Skeletons,
     /// GPA of the frame table.
     table: u64,
     /// GPA of the first counted frame.
@@ -89,6 +96,8 @@ impl Frames {
             window,
             counters: Counters::default(),
             fault_around: 1,
+            costly_traps: false,
+            skeletons: Skeletons::default(),
             table: boot.free_start,
             first,
             low_bytes: low_end - first,
@@ -116,17 +125,19 @@ impl Frames {
     /// A frame with count 1; its bytes are zero.
     pub fn allocate_zeroed(&mut self, usage: FrameUse) -> Result<Frame, OutOfFrames> {
         self.fail_on_purpose()?;
-        if self.clean != 0 {
-            let frame = Frame::from_number(self.clean);
-            self.clean = self.claim(frame, usage);
-            Ok(frame)
-        } else if self.dirty != 0 {
-            let frame = Frame::from_number(self.dirty);
-            self.window.clear(frame);
-            self.dirty = self.claim(frame, usage);
-            Ok(frame)
+        let is_table = usage == FrameUse::PageTable;
+        if self.clean != 0 && (is_table || !self.costly_traps) {
+            Ok(self.take_clean(usage))
+        } else if self.dirty != 0 && !(is_table && self.costly_traps) {
+            Ok(self.take_cleared(usage))
         } else {
-            self.allocate_fresh(usage)
+            match self.allocate_fresh(usage) {
+                Err(OutOfFrames) if self.clean != 0 || free_skeletons(self) => {
+                    Ok(self.take_clean(usage))
+                }
+                Err(OutOfFrames) if self.dirty != 0 => Ok(self.take_cleared(usage)),
+                fresh => fresh,
+            }
         }
     }
 
@@ -134,16 +145,41 @@ impl Frames {
     pub fn allocate(&mut self, usage: FrameUse) -> Result<Frame, OutOfFrames> {
         self.fail_on_purpose()?;
         if self.dirty != 0 {
-            let frame = Frame::from_number(self.dirty);
-            self.dirty = self.claim(frame, usage);
-            Ok(frame)
-        } else if self.clean != 0 {
-            let frame = Frame::from_number(self.clean);
-            self.clean = self.claim(frame, usage);
-            Ok(frame)
+            Ok(self.take_dirty(usage))
+        } else if self.clean != 0 && !self.costly_traps {
+            Ok(self.take_clean(usage))
         } else {
-            self.allocate_fresh(usage)
+            match self.allocate_fresh(usage) {
+                Err(OutOfFrames) if self.clean != 0 || free_skeletons(self) => {
+                    Ok(self.take_clean(usage))
+                }
+                fresh => fresh,
+            }
         }
+    }
+
+    /// The first of the clean list, which is not empty.
+    #[inline]
+    fn take_clean(&mut self, usage: FrameUse) -> Frame {
+        let frame = Frame::from_number(self.clean);
+        self.clean = self.claim(frame, usage);
+        frame
+    }
+
+    /// The first of the dirty list, which is not empty.
+    #[inline]
+    fn take_dirty(&mut self, usage: FrameUse) -> Frame {
+        let frame = Frame::from_number(self.dirty);
+        self.dirty = self.claim(frame, usage);
+        frame
+    }
+
+    /// The same, cleared.
+    #[inline]
+    fn take_cleared(&mut self, usage: FrameUse) -> Frame {
+        let frame = self.take_dirty(usage);
+        self.window.clear(frame);
+        frame
     }
 
     /// The next frame that was never used.

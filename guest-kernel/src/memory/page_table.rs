@@ -9,6 +9,10 @@
 //! the hole between regions that it has just made: nothing is counted or searched for that.
 //! All entries have been set to 0 by then, so the frame goes back clean.
 //!
+//! Where KVM shadows the page tables, making and unmaking them costs an emulated write for each entry of an
+//! upper table. There a table whose leaf entries are all 0 is kept whole, as a *skeleton*, and the next space begins with
+//! it ([`PageTable::keep`]); tables that it does not need stay until it goes.
+//!
 //! Every edit starts from [`PageTable::slot_or_create`] or [`PageTable::next_run`].
 
 use super::address::{Frame, PhysAddr};
@@ -17,13 +21,18 @@ use super::phys::PhysWindow;
 use core::ops::Range;
 use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::inspect::FrameUse;
-use forkvm_abi::page_table::{ACCESSED, ADDRESS_MASK, ENTRIES, PRESENT, USER, WRITABLE, index};
+use forkvm_abi::page_table::{
+    ACCESSED, ADDRESS_MASK, ENTRIES, PRESENT, UNCOUNTED, USER, WRITABLE, index,
+};
 
 /// Rights of an entry that leads to a lower table: the leaf decides.
 const TABLE: u64 = PRESENT | WRITABLE | USER | ACCESSED;
 
 /// Bytes of entries in a cache line.
 const LINE: u64 = 64;
+
+/// The entries of a cache line.
+pub type Line = [u64; 8];
 
 /// End of the lower half of the address space, one past [`USER_END`](forkvm_abi::layout::USER_END)'s page.
 pub(super) const LOWER_HALF_END: u64 = 1 << 47;
@@ -32,6 +41,36 @@ pub(super) const LOWER_HALF_END: u64 = 1 << 47;
 #[derive(Debug)]
 pub struct PageTable {
     root: Frame,
+}
+
+/// Tables below the root that a skeleton may have.
+const SKELETON_TABLES: usize = 16;
+
+/// Roots of tables that are kept for the next spaces.
+#[derive(Debug, Default)]
+pub struct Skeletons {
+    roots: [Option<Frame>; 4],
+}
+
+impl Skeletons {
+    fn take(&mut self) -> Option<Frame> {
+        self.roots.iter_mut().find_map(Option::take)
+    }
+
+    /// The roots kept.
+    #[cfg(test)]
+    pub(super) fn roots(&self) -> impl Iterator<Item = Frame> {
+        self.roots.iter().flatten().copied()
+    }
+
+    /// Whether there was room.
+    fn put(&mut self, root: Frame) -> bool {
+        let place = self.roots.iter_mut().find(|place| place.is_none());
+        place.is_some_and(|place| {
+            *place = Some(root);
+            true
+        })
+    }
 }
 
 /// Neighbouring leaf entries within one table.
@@ -58,21 +97,39 @@ impl Run {
         self.address + (slot.0 - self.slot.0) / 8 * PAGE_SIZE
     }
 
-    /// Calls `visit` with slot and value of every entry that is set. Most are not, in most tables, so
-    /// a cache line of eight is looked at at a time.
+    /// Calls `visit` with slot and value of every entry that is set.
     #[inline]
     pub fn for_each_present(
         &self,
         frames: &mut Frames,
         mut visit: impl FnMut(&mut Frames, PhysAddr, u64),
     ) {
+        self.for_each_line(frames, |_, _, _| false, &mut visit);
+    }
+
+    /// Calls `visit` with slot and value of every entry that is set. Most are not, in most tables, and of
+    /// the others most are a program's text: so a cache line of eight is looked at at a time, and one full
+    /// of UNCOUNTED entries goes to `uncounted` as a whole. If that returns false, they are visited as others are.
+    #[inline]
+    pub fn for_each_line(
+        &self,
+        frames: &mut Frames,
+        mut uncounted: impl FnMut(&mut Frames, PhysAddr, &Line) -> bool,
+        mut visit: impl FnMut(&mut Frames, PhysAddr, u64),
+    ) {
         let mut slot = self.slot.0;
         let end = self.slot_of(self.end).0;
         while slot < end {
             let line_end = (slot | (LINE - 1)).wrapping_add(1);
-            if line_end <= end && slot.is_multiple_of(LINE) && is_line_empty(&frames.window, slot) {
-                slot = line_end;
-                continue;
+            if line_end <= end && slot.is_multiple_of(LINE) {
+                let line = line_at(&frames.window, slot);
+                if any_of(&line) == 0
+                    || (line.iter().fold(UNCOUNTED, |all, entry| all & entry) != 0
+                        && uncounted(frames, PhysAddr(slot), &line))
+                {
+                    slot = line_end;
+                    continue;
+                }
             }
             let stop = end.min(line_end);
             while slot < stop {
@@ -85,37 +142,50 @@ impl Run {
         }
     }
 
-    /// The run from its first entry that is set; `None` if none is.
+    /// The run from its first cache line with an entry that is set; `None` if none is.
     #[inline]
     pub fn trimmed(&self, window: &PhysWindow) -> Option<Self> {
         let mut slot = self.slot.0;
         let end = self.slot_of(self.end).0;
         while slot < end {
-            if slot.is_multiple_of(LINE)
-                && slot.wrapping_add(LINE) <= end
-                && is_line_empty(window, slot)
-            {
-                slot = slot.wrapping_add(LINE);
-            } else if window.word(PhysAddr(slot)) != 0 {
+            let is_whole = slot.is_multiple_of(LINE) && slot.wrapping_add(LINE) <= end;
+            let (any, next) = if is_whole {
+                (any_of(&line_at(window, slot)), slot.wrapping_add(LINE))
+            } else {
+                (window.word(PhysAddr(slot)), slot.wrapping_add(8))
+            };
+            if any != 0 {
                 let slot = PhysAddr(slot);
                 return Some(Self {
                     slot,
                     address: self.address_of(slot),
                     end: self.end,
                 });
-            } else {
-                slot = slot.wrapping_add(8);
             }
+            slot = next;
         }
         None
     }
 }
 
-/// Whether no entry of a cache line is set.
+/// The bits that any entry of a line has.
 #[inline]
-fn is_line_empty(window: &PhysWindow, slot: u64) -> bool {
-    let word = |i: u64| window.word(PhysAddr(slot.wrapping_add(8 * i)));
-    word(0) | word(1) | word(2) | word(3) | word(4) | word(5) | word(6) | word(7) == 0
+fn any_of(line: &Line) -> u64 {
+    line.iter().fold(0, |any, entry| any | entry)
+}
+
+/// The entries of a cache line.
+#[inline]
+fn line_at(window: &PhysWindow, slot: u64) -> Line {
+    core::array::from_fn(|i| window.word(PhysAddr(slot.wrapping_add(8 * i as u64))))
+}
+
+/// Changes the entries of a cache line.
+#[inline]
+pub(super) fn set_line(window: &mut PhysWindow, slot: PhysAddr, line: &Line) {
+    for (i, entry) in (0u64..).zip(line) {
+        window.set_word(PhysAddr(slot.0.wrapping_add(8 * i)), *entry);
+    }
 }
 
 /// Whether one table of leaf entries holds the entries of both addresses.
@@ -141,6 +211,29 @@ const fn slot_in(table: Frame, address: u64, level: u32) -> PhysAddr {
 }
 
 impl PageTable {
+    /// A root, with a skeleton's empty tables below it if there is one; `None` makes a root without entries.
+    pub fn from_skeleton(frames: &mut Frames) -> Option<Self> {
+        let root = frames.skeletons.take()?;
+        Some(Self { root })
+    }
+
+    /// Keeps the table, whose leaf entries are all 0, as a skeleton; gives it back if there are enough of them, or if it has
+    /// more tables than most programs need.
+    pub fn keep(self, frames: &mut Frames) -> Option<Self> {
+        let is_small = count_below(&frames.window, self.root, 4) <= SKELETON_TABLES;
+        if is_small && frames.skeletons.put(self.root) {
+            None
+        } else {
+            Some(self)
+        }
+    }
+
+    /// Frees all tables below the root. All leaf entries are 0.
+    pub fn free_all_tables(&self, frames: &mut Frames) {
+        let everything = 0..LOWER_HALF_END;
+        free_below(frames, self.root, 4, everything.clone(), &everything);
+    }
+
     /// A root without entries.
     pub fn new(frames: &mut Frames) -> Result<Self, OutOfFrames> {
         Ok(Self {
@@ -237,6 +330,20 @@ impl PageTable {
     /// Frees the root. Everything below is gone, and its entries are 0.
     pub fn free_root(self, frames: &mut Frames) {
         frames.release_clean(self.root);
+    }
+}
+
+/// How many tables a table of `level` leads to in the lower half.
+fn count_below(window: &PhysWindow, table: Frame, level: u32) -> usize {
+    let entries = if level == 4 { ENTRIES / 2 } else { ENTRIES };
+    let lower = window.table(table)[..entries]
+        .iter()
+        .filter(|entry| **entry & PRESENT != 0);
+    match level {
+        2 => lower.count(),
+        _ => lower.fold(0, |count, entry| {
+            count + 1 + count_below(window, frame_of(*entry), level - 1)
+        }),
     }
 }
 

@@ -8,7 +8,7 @@ use super::vma::{NEVER_WRITE, PROTECTION, Vma, is_data};
 use crate::errno::Errno;
 use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::inspect::vma as flag;
-use forkvm_abi::page_table::{ADDRESS_MASK, NO_EXECUTE, USER, WRITABLE};
+use forkvm_abi::page_table::{ADDRESS_MASK, NO_EXECUTE, UNCOUNTED, USER, WRITABLE};
 
 impl AddressSpace {
     /// Changes protection. EINVAL for a range that is none, EACCES for write access to a shared mapping of a
@@ -81,7 +81,7 @@ impl AddressSpace {
         let mut at = start;
         while let Some(run) = self.table.next_run(&frames.window, at, end) {
             run.for_each_present(frames, |frames, slot, old| {
-                let new = old & ADDRESS_MASK | page_bits(frames, vma, old);
+                let new = old & (ADDRESS_MASK | UNCOUNTED) | page_bits(frames, vma, old);
                 lost |= (old & !new & (WRITABLE | USER)) | (new & !old & NO_EXECUTE);
                 frames.window.set_word(slot, new);
             });

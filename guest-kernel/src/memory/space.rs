@@ -5,11 +5,13 @@
 //!
 //! What a PTE says is always true of its region: a page of a private writable region is either
 //! WRITABLE or COW, and COW is found nowhere else, so a write fault on a present page is settled by
-//! the PTE alone. Pages of a PROT_NONE region stay present without USER.
+//! the PTE alone. Pages of a PROT_NONE region stay present without USER. UNCOUNTED marks the frames that have no
+//! count, so that forking and dropping them is moving words.
 
+use super::early_writes::EarlyWrites;
 use super::frames::{Frames, OutOfFrames};
 use super::map::GapSearch;
-use super::page_table::{LOWER_HALF_END, PageTable, frame_of, shares_table};
+use super::page_table::{LOWER_HALF_END, PageTable, frame_of, set_line, shares_table};
 use super::shared::SharedPages;
 use super::vma::{Vma, is_data};
 use super::vma_set::VmaSet;
@@ -17,6 +19,7 @@ use alloc::rc::Rc;
 use core::ops::Range;
 use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::layout::{DIRECT_MAP_SLOT, KERNEL_SLOT, USER_END};
+use forkvm_abi::page_table::UNCOUNTED;
 
 /// Protection of a region: bits of abi::inspect::vma (READ, WRITE, EXEC).
 pub type Protection = u64;
@@ -118,6 +121,29 @@ pub struct AddressSpace {
     pub(super) program_break: Range<u64>,
     pub(super) gaps: GapSearch,
     pub(super) kernel_half: KernelHalf,
+    /// What this program's processes write right after a fork.
+    pub(super) early_writes: Rc<EarlyWrites>,
+    /// Broken COW pages that are still to be noted there.
+    pub(super) writes_to_note: u32,
+}
+
+/// Frees a root that leads to nothing but the kernel's half.
+fn free_root(table: PageTable, frames: &mut Frames) {
+    let root = frames.window.table_mut(table.root());
+    root[DIRECT_MAP_SLOT] = 0;
+    root[KERNEL_SLOT] = 0;
+    table.free_root(frames);
+}
+
+/// Gives the frames of all skeletons back; whether there were any.
+pub(super) fn free_skeletons(frames: &mut Frames) -> bool {
+    let mut freed = false;
+    while let Some(table) = PageTable::from_skeleton(frames) {
+        table.free_all_tables(frames);
+        free_root(table, frames);
+        freed = true;
+    }
+    freed
 }
 
 /// How much a space has mapped.
@@ -134,10 +160,16 @@ pub struct Usage {
 impl AddressSpace {
     /// An empty space with the kernel's half in place.
     pub fn new(frames: &mut Frames, kernel_half: KernelHalf) -> Result<Self, OutOfFrames> {
-        let table = PageTable::new(frames)?;
-        let root = frames.window.table_mut(table.root());
-        root[DIRECT_MAP_SLOT] = kernel_half.direct_map;
-        root[KERNEL_SLOT] = kernel_half.kernel;
+        let table = match PageTable::from_skeleton(frames) {
+            Some(table) => table,
+            None => {
+                let table = PageTable::new(frames)?;
+                let root = frames.window.table_mut(table.root());
+                root[DIRECT_MAP_SLOT] = kernel_half.direct_map;
+                root[KERNEL_SLOT] = kernel_half.kernel;
+                table
+            }
+        };
         Ok(Self {
             pending_flush: Flush::None,
             limits: SpaceLimits::default(),
@@ -148,6 +180,8 @@ impl AddressSpace {
             program_break: 0..0,
             gaps: GapSearch::default(),
             kernel_half,
+            early_writes: Rc::default(),
+            writes_to_note: 0,
         })
     }
 
@@ -201,6 +235,9 @@ impl AddressSpace {
         let mut tables_from = None;
         while let Some((span, ())) = spans.next() {
             self.drop_pages(frames, span.start, span.end);
+            if frames.costly_traps {
+                continue;
+            }
             let next = spans.peek().map_or(LOWER_HALF_END, |(next, ())| next.start);
             let from = *tables_from.get_or_insert(span.start);
             if !shares_table(span.end - PAGE_SIZE, next) {
@@ -211,10 +248,12 @@ impl AddressSpace {
         drop(spans);
         vmas.into_vmas().for_each(|vma| vma.retire(frames));
 
-        let root = frames.window.table_mut(self.table.root());
-        root[DIRECT_MAP_SLOT] = 0;
-        root[KERNEL_SLOT] = 0;
-        self.table.free_root(frames);
+        if !frames.costly_traps {
+            free_root(self.table, frames);
+        } else if let Some(table) = self.table.keep(frames) {
+            table.free_all_tables(frames);
+            free_root(table, frames);
+        }
     }
 
     /// Takes all PTEs out of a range and gives their references back.
@@ -222,11 +261,23 @@ impl AddressSpace {
         let mut dropped = 0u64;
         let mut at = start;
         while let Some(run) = self.table.next_run(&frames.window, at, end) {
-            run.for_each_present(frames, |frames, slot, entry| {
-                frames.window.set_word(slot, 0);
-                frames.release(frame_of(entry));
-                dropped = dropped.wrapping_add(1);
-            });
+            let mut by_line = 0u64;
+            run.for_each_line(
+                frames,
+                |frames, slot, line| {
+                    set_line(&mut frames.window, slot, &[0; 8]);
+                    by_line = by_line.wrapping_add(line.len() as u64);
+                    true
+                },
+                |frames, slot, entry| {
+                    frames.window.set_word(slot, 0);
+                    if entry & UNCOUNTED == 0 {
+                        frames.release(frame_of(entry));
+                    }
+                    dropped = dropped.wrapping_add(1);
+                },
+            );
+            dropped += by_line;
             at = run.end;
         }
         if dropped != 0 {

@@ -175,9 +175,12 @@ impl Kernel {
         let own = if request.has(uapi::CLONE_VM) {
             self.spaces.share(space)
         } else {
-            let copy = self.spaces[space]
-                .fork(&mut self.frames)
-                .map_err(|_| Errno::ENOMEM)?;
+            let source = &mut self.spaces[space];
+            source.expect_early_write(self.tasks[parent].record.regs.rsp.wrapping_sub(8));
+            if request.has(uapi::CLONE_CHILD_SETTID) {
+                source.expect_early_write(request.child_tid);
+            }
+            let copy = source.fork(&mut self.frames).map_err(|_| Errno::ENOMEM)?;
             self.spaces.insert(copy)
         };
         child.space = Some(own);

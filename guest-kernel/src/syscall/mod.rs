@@ -1,7 +1,7 @@
 //! System calls: from registers to a handler and back.
 //!
 //! `table` has one line a call. [`Kernel::system_call`] looks the number up, runs the
-//! handler, and [`Kernel::finish`] is the one place that turns a result into registers. Handlers are thin:
+//! handler, and `Kernel::finish` is the one place that turns a result into registers. Handlers are thin:
 //! decode, call the subsystem, wrap.
 
 pub mod file;
@@ -51,13 +51,19 @@ pub struct Args(pub [u64; 6]);
 
 impl Args {
     /// Argument `index` as C's int.
-    #[allow(clippy::cast_possible_truncation, reason = "C's int is the low 32 bits of the register")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "C's int is the low 32 bits of the register"
+    )]
     pub fn int(&self, index: usize) -> i32 {
         self.0[index] as i32
     }
 
     /// Argument `index` as C's unsigned int.
-    #[allow(clippy::cast_possible_truncation, reason = "C's unsigned int is the low 32 bits of the register")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "C's unsigned int is the low 32 bits of the register"
+    )]
     pub fn uint(&self, index: usize) -> u32 {
         self.0[index] as u32
     }
@@ -142,7 +148,11 @@ impl Kernel {
         }
         let sleeper = &mut self.tasks[task];
         let deaf = channel == WaitChannel::KernelClone;
-        sleeper.set_state(if deaf { ProcessState::Uninterruptible } else { ProcessState::Sleeping });
+        sleeper.set_state(if deaf {
+            ProcessState::Uninterruptible
+        } else {
+            ProcessState::Sleeping
+        });
         sleeper.record.wait_channel = channel as u32;
         if let Some(deadline) = deadline {
             self.scheduler.set_deadline(task, deadline);
@@ -154,10 +164,14 @@ impl Kernel {
         if number == system::FORKVM_OBSERVE {
             return system::observe(self, task, args);
         }
-        let verbose = self.boot.flags & flag::VERBOSE != 0 && self.unknown_calls.len() < UNKNOWN_CALLS_NAMED;
+        let verbose =
+            self.boot.flags & flag::VERBOSE != 0 && self.unknown_calls.len() < UNKNOWN_CALLS_NAMED;
         if verbose && self.unknown_calls.insert(number) {
             let name = table::name(number);
-            self.log(LogLevel::Info, &format!("system call {number} ({name}) is not implemented: ENOSYS"));
+            self.log(
+                LogLevel::Info,
+                &format!("system call {number} ({name}) is not implemented: ENOSYS"),
+            );
         }
         Err(Errno::ENOSYS)
     }

@@ -20,7 +20,14 @@ pub fn sys_uname(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResul
     const FIELD: usize = 65;
     let mut name = [0u8; 6 * FIELD];
     let version = concat!("#1 forkvm ", env!("CARGO_PKG_VERSION"));
-    let fields = ["Linux", "forkvm", "6.1.0-forkvm", version, "x86_64", "(none)"];
+    let fields = [
+        "Linux",
+        "forkvm",
+        "6.1.0-forkvm",
+        version,
+        "x86_64",
+        "(none)",
+    ];
     for (slot, text) in name.chunks_mut(FIELD).zip(fields) {
         slot[..text.len()].copy_from_slice(text.as_bytes());
     }
@@ -84,9 +91,14 @@ pub fn sys_getrandom(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallR
     let mut done = 0;
     while done < wanted {
         let mut chunk = [0u8; 256];
-        let len = usize::try_from(wanted - done).unwrap_or(usize::MAX).min(chunk.len());
+        let len = usize::try_from(wanted - done)
+            .unwrap_or(usize::MAX)
+            .min(chunk.len());
         kernel.random.fill(&mut chunk[..len]);
-        match kernel.user(task).write_bytes(args.0[0].wrapping_add(done), &chunk[..len]) {
+        match kernel
+            .user(task)
+            .write_bytes(args.0[0].wrapping_add(done), &chunk[..len])
+        {
             Ok(()) => done += len as u64,
             Err(_) if done > 0 => break,
             Err(errno) => return Err(errno),
@@ -132,6 +144,10 @@ pub fn observe(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult 
     kernel.fs.flush_console();
     kernel.publish();
     let pid = u64::from(kernel.tasks[task].record.pid);
-    arch::ring(Request { operation: Operation::Observe as u32, args: [pid, args.0[0], 0, 0], ..Request::default() });
+    arch::ring(Request {
+        operation: Operation::Observe as u32,
+        args: [pid, args.0[0], 0, 0],
+        ..Request::default()
+    });
     Ok(Completion::Value(0))
 }

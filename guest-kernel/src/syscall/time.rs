@@ -21,18 +21,27 @@ pub struct TimePair {
 impl TimePair {
     /// As a struct timespec.
     pub fn timespec(nanoseconds: u64) -> Self {
-        Self { seconds: (nanoseconds / NANOS).cast_signed(), fraction: (nanoseconds % NANOS).cast_signed() }
+        Self {
+            seconds: (nanoseconds / NANOS).cast_signed(),
+            fraction: (nanoseconds % NANOS).cast_signed(),
+        }
     }
 
     /// As a struct timeval.
     pub fn timeval(nanoseconds: u64) -> Self {
-        Self { seconds: (nanoseconds / NANOS).cast_signed(), fraction: (nanoseconds % NANOS / 1000).cast_signed() }
+        Self {
+            seconds: (nanoseconds / NANOS).cast_signed(),
+            fraction: (nanoseconds % NANOS / 1000).cast_signed(),
+        }
     }
 
     /// A struct timespec in nanoseconds; EINVAL if it is negative or its fraction is a second or more.
     pub fn to_nanoseconds(self) -> Result<u64, Errno> {
         let seconds = u64::try_from(self.seconds).map_err(|_| Errno::EINVAL)?;
-        let fraction = u64::try_from(self.fraction).ok().filter(|fraction| *fraction < NANOS).ok_or(Errno::EINVAL)?;
+        let fraction = u64::try_from(self.fraction)
+            .ok()
+            .filter(|fraction| *fraction < NANOS)
+            .ok_or(Errno::EINVAL)?;
         Ok(seconds.saturating_mul(NANOS).saturating_add(fraction))
     }
 }
@@ -44,11 +53,18 @@ impl Kernel {
     /// Reads a clock, in nanoseconds; EINVAL for one that does not exist.
     fn read_clock(&self, task: TaskId, clock: u32) -> Result<u64, Errno> {
         match clock {
-            raw::CLOCK_REALTIME | raw::CLOCK_REALTIME_COARSE | raw::CLOCK_TAI => Ok(self.clock.realtime()),
-            raw::CLOCK_MONOTONIC | raw::CLOCK_MONOTONIC_RAW | raw::CLOCK_MONOTONIC_COARSE | raw::CLOCK_BOOTTIME => Ok(self.clock.monotonic()),
+            raw::CLOCK_REALTIME | raw::CLOCK_REALTIME_COARSE | raw::CLOCK_TAI => {
+                Ok(self.clock.realtime())
+            }
+            raw::CLOCK_MONOTONIC
+            | raw::CLOCK_MONOTONIC_RAW
+            | raw::CLOCK_MONOTONIC_COARSE
+            | raw::CLOCK_BOOTTIME => Ok(self.clock.monotonic()),
             raw::CLOCK_PROCESS_CPUTIME_ID | raw::CLOCK_THREAD_CPUTIME_ID => {
                 let record = &self.tasks[task].record;
-                Ok(self.clock.nanoseconds(record.user_ticks + record.kernel_ticks))
+                Ok(self
+                    .clock
+                    .nanoseconds(record.user_ticks + record.kernel_ticks))
             }
             _ => Err(Errno::EINVAL),
         }
@@ -56,11 +72,15 @@ impl Kernel {
 
     /// A sleep was interrupted: stores what is left of it where the caller asked for it.
     pub fn store_remaining_sleep(&mut self, task: TaskId) {
-        let Progress::Deadline(deadline) = self.tasks[task].progress else { return };
+        let Progress::Deadline(deadline) = self.tasks[task].progress else {
+            return;
+        };
         let regs = self.tasks[task].record.regs;
         let address = match u32::try_from(regs.orig_rax) {
             Ok(raw::__NR_nanosleep) => regs.rsi,
-            Ok(raw::__NR_clock_nanosleep) if regs.rsi & u64::from(raw::TIMER_ABSTIME) == 0 => regs.r10,
+            Ok(raw::__NR_clock_nanosleep) if regs.rsi & u64::from(raw::TIMER_ABSTIME) == 0 => {
+                regs.r10
+            }
             _ => 0,
         };
         if address != 0 {
@@ -80,14 +100,19 @@ impl Kernel {
             return Ok(Completion::Value(0));
         }
         self.tasks[task].progress = Progress::Deadline(deadline);
-        Ok(Completion::Park { channel: WaitChannel::HrtimerNanosleep, deadline: Some(deadline) })
+        Ok(Completion::Park {
+            channel: WaitChannel::HrtimerNanosleep,
+            deadline: Some(deadline),
+        })
     }
 }
 
 /// clock_gettime(2).
 pub fn sys_clock_gettime(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
     let now = kernel.read_clock(task, args.uint(0))?;
-    kernel.user(task).write(args.0[1], &TimePair::timespec(now))?;
+    kernel
+        .user(task)
+        .write(args.0[1], &TimePair::timespec(now))?;
     Ok(Completion::Value(0))
 }
 
@@ -109,7 +134,9 @@ pub fn sys_clock_settime(_: &mut Kernel, _: TaskId, _: &Args) -> SyscallResult {
 pub fn sys_gettimeofday(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
     let now = kernel.clock.realtime();
     if args.0[0] != 0 {
-        kernel.user(task).write(args.0[0], &TimePair::timeval(now))?;
+        kernel
+            .user(task)
+            .write(args.0[0], &TimePair::timeval(now))?;
     }
     if args.0[1] != 0 {
         kernel.user(task).write(args.0[1], &[0i32; 2])?;
@@ -128,8 +155,13 @@ pub fn sys_time(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult
 
 /// nanosleep(2).
 pub fn sys_nanosleep(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    let length = kernel.user(task).read::<TimePair>(args.0[0])?.to_nanoseconds()?;
-    kernel.sleep_until(task, |kernel| kernel.clock.monotonic().saturating_add(length))
+    let length = kernel
+        .user(task)
+        .read::<TimePair>(args.0[0])?
+        .to_nanoseconds()?;
+    kernel.sleep_until(task, |kernel| {
+        kernel.clock.monotonic().saturating_add(length)
+    })
 }
 
 /// clock_nanosleep(2).
@@ -138,10 +170,19 @@ pub fn sys_clock_nanosleep(kernel: &mut Kernel, task: TaskId, args: &Args) -> Sy
     if clock == raw::CLOCK_THREAD_CPUTIME_ID {
         return Err(Errno::EOPNOTSUPP);
     }
-    let time = kernel.user(task).read::<TimePair>(args.0[2])?.to_nanoseconds()?;
+    let time = kernel
+        .user(task)
+        .read::<TimePair>(args.0[2])?
+        .to_nanoseconds()?;
     let now = kernel.read_clock(task, clock)?;
-    let length = if args.uint(1) & raw::TIMER_ABSTIME != 0 { time.saturating_sub(now) } else { time };
-    kernel.sleep_until(task, |kernel| kernel.clock.monotonic().saturating_add(length))
+    let length = if args.uint(1) & raw::TIMER_ABSTIME != 0 {
+        time.saturating_sub(now)
+    } else {
+        time
+    };
+    kernel.sleep_until(task, |kernel| {
+        kernel.clock.monotonic().saturating_add(length)
+    })
 }
 
 /// struct tms (times(2)).
@@ -169,7 +210,9 @@ pub fn sys_times(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResul
     if args.0[0] != 0 {
         kernel.user(task).write(args.0[0], &tms)?;
     }
-    Ok(Completion::Value(kernel.clock.monotonic() / (NANOS / CLK_TCK)))
+    Ok(Completion::Value(
+        kernel.clock.monotonic() / (NANOS / CLK_TCK),
+    ))
 }
 
 #[cfg(test)]
@@ -179,13 +222,30 @@ mod tests {
     #[test]
     fn a_timespec_out_of_range_is_einval() {
         for (seconds, fraction) in [(-1, 0), (0, -1), (0, 1_000_000_000)] {
-            assert_eq!(TimePair { seconds, fraction }.to_nanoseconds(), Err(Errno::EINVAL));
+            assert_eq!(
+                TimePair { seconds, fraction }.to_nanoseconds(),
+                Err(Errno::EINVAL)
+            );
         }
-        assert_eq!(TimePair { seconds: 2, fraction: 3 }.to_nanoseconds(), Ok(2_000_000_003));
+        assert_eq!(
+            TimePair {
+                seconds: 2,
+                fraction: 3
+            }
+            .to_nanoseconds(),
+            Ok(2_000_000_003)
+        );
     }
 
     #[test]
     fn a_timespec_of_centuries_saturates() {
-        assert_eq!(TimePair { seconds: i64::MAX, fraction: 0 }.to_nanoseconds(), Ok(u64::MAX));
+        assert_eq!(
+            TimePair {
+                seconds: i64::MAX,
+                fraction: 0
+            }
+            .to_nanoseconds(),
+            Ok(u64::MAX)
+        );
     }
 }

@@ -13,7 +13,7 @@ CASE(every_default_action)
 
 CASE(real_time_signals_end_a_process)
 {
-	reap("34", CHILD(syscall(SYS_kill, getpid(), 34)));
+	reap("32", CHILD(syscall(SYS_kill, getpid(), 32)));
 	reap("64", CHILD(syscall(SYS_kill, getpid(), 64)));
 }
 

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Inodes at most: the index stays within its 32-bit numbers, and within a small guest's RAM.
-pub const MAX_FILES: u32 = 4_000_000;
+pub(super) const MAX_FILES: u32 = 4_000_000;
 /// Symbolic links followed in one path at most (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 

@@ -11,7 +11,8 @@ use forkvm_abi::boot::{BOOT_MAGIC, BootInfo, PlatformChoice, feature, flag};
 use forkvm_abi::doorbell::{Operation, Request};
 use forkvm_abi::inspect::{HostKind, KERNEL_MAGIC, KernelInfo};
 use forkvm_abi::layout::{
-    BOOT_INFO_GPA, DIRECT_MAP_BASE, DIRECT_MAP_SLOT, EMERGENCY_STACK_TOP, KERNEL_INFO_GPA, KERNEL_SLOT, MONITOR_PML4_GPA, RING0_PML4_GPA,
+    BOOT_INFO_GPA, DIRECT_MAP_BASE, DIRECT_MAP_SLOT, EMERGENCY_STACK_TOP, KERNEL_INFO_GPA,
+    KERNEL_SLOT, MONITOR_PML4_GPA, RING0_PML4_GPA,
 };
 use forkvm_abi::page_table::USER;
 
@@ -85,7 +86,11 @@ pub fn self_test_verdict() -> (HostKind, PlatformChoice) {
 extern "C" fn kernel_start(host: u32, platform: u32) -> ! {
     let boot_tsc = cpu::tsc();
     // SAFETY: the direct map shows all guest-physical memory for as long as the kernel runs; nothing else refers into it.
-    let window = unsafe { PhysWindow::new(core::ptr::with_exposed_provenance_mut(usize::try_from(DIRECT_MAP_BASE).expect("64-bit"))) };
+    let window = unsafe {
+        PhysWindow::new(core::ptr::with_exposed_provenance_mut(
+            usize::try_from(DIRECT_MAP_BASE).expect("64-bit"),
+        ))
+    };
     let boot = boot_info();
     let host = HostKind::try_from(host).expect("the self-test passes a kind");
     let platform = PlatformChoice::try_from(platform).expect("the self-test passes a platform");
@@ -104,10 +109,15 @@ extern "C" fn kernel_start(host: u32, platform: u32) -> ! {
 }
 
 fn boot_info() -> BootInfo {
-    let boot = core::ptr::with_exposed_provenance::<BootInfo>(usize::try_from(DIRECT_MAP_BASE + BOOT_INFO_GPA).expect("64-bit"));
+    let boot = core::ptr::with_exposed_provenance::<BootInfo>(
+        usize::try_from(DIRECT_MAP_BASE + BOOT_INFO_GPA).expect("64-bit"),
+    );
     // SAFETY: the VMM has put a BootInfo there.
     let boot = unsafe { boot.read() };
-    assert!(boot.magic == BOOT_MAGIC && boot.version == forkvm_abi::ABI_VERSION, "boot information of another version");
+    assert!(
+        boot.magic == BOOT_MAGIC && boot.version == forkvm_abi::ABI_VERSION,
+        "boot information of another version"
+    );
     boot
 }
 
@@ -120,7 +130,10 @@ fn settle(boot: &BootInfo, host: HostKind, platform: PlatformChoice) {
         false => (0, 0),
     };
     let fsgsbase = native || boot.features & feature::FSGSBASE != 0;
-    assert!(fsgsbase || platform == PlatformChoice::Ring0, "the monitor platform needs a CPU with FSGSBASE");
+    assert!(
+        fsgsbase || platform == PlatformChoice::Ring0,
+        "the monitor platform needs a CPU with FSGSBASE"
+    );
     let settled = Machine {
         host,
         platform,
@@ -141,7 +154,10 @@ fn settle(boot: &BootInfo, host: HostKind, platform: PlatformChoice) {
 /// TSS.IST1, for double faults: the kernel stack may be what is broken.
 fn set_emergency_stack() {
     #[allow(clippy::cast_possible_truncation, reason = "the TSS takes the halves")]
-    let (low, high) = (EMERGENCY_STACK_TOP as u32, (EMERGENCY_STACK_TOP >> 32) as u32);
+    let (low, high) = (
+        EMERGENCY_STACK_TOP as u32,
+        (EMERGENCY_STACK_TOP >> 32) as u32,
+    );
     let tss = &raw mut monitor_tss;
     // SAFETY: IST1 is at byte 36 of the TSS (Intel SDM vol. 3, 8.7); the page is writable in ring 0.
     unsafe {
@@ -152,29 +168,50 @@ fn set_emergency_stack() {
 
 fn write_info(boot_tsc: u64) {
     let (host, platform) = self_test_verdict();
-    let info = core::ptr::with_exposed_provenance_mut::<KernelInfo>(usize::try_from(DIRECT_MAP_BASE + KERNEL_INFO_GPA).expect("64-bit"));
+    let info = core::ptr::with_exposed_provenance_mut::<KernelInfo>(
+        usize::try_from(DIRECT_MAP_BASE + KERNEL_INFO_GPA).expect("64-bit"),
+    );
     // SAFETY: the page is RAM that only the kernel writes.
     let info = unsafe { &mut *info };
     info.host_kind = host as u32;
     info.platform = platform as u32;
-    info.kernel_cr3 = if platform_is_ring0() { RING0_PML4_GPA } else { MONITOR_PML4_GPA };
+    info.kernel_cr3 = if platform_is_ring0() {
+        RING0_PML4_GPA
+    } else {
+        MONITOR_PML4_GPA
+    };
     info.counters.boot_tsc = boot_tsc;
     info.magic = KERNEL_MAGIC;
 }
 
 /// Rings for something that the guest does not survive.
 fn tell(operation: Operation, argument: u64) -> ! {
-    doorbell::ring(Request { operation: operation as u32, args: [argument, 0, 0, 0], ..Request::default() });
+    doorbell::ring(Request {
+        operation: operation as u32,
+        args: [argument, 0, 0, 0],
+        ..Request::default()
+    });
     panic!("the VMM went on after {operation:?}")
 }
 
 /// What every user PML4 carries in its upper half.
 pub fn kernel_half(window: &PhysWindow, boot: &BootInfo) -> KernelHalf {
     if platform_is_ring0() {
-        let root = window.table(crate::memory::Frame::containing(crate::memory::PhysAddr(RING0_PML4_GPA)));
-        debug_assert!(root[KERNEL_SLOT] & USER == 0, "ring 3 must not reach the kernel");
-        KernelHalf { direct_map: root[DIRECT_MAP_SLOT], kernel: root[KERNEL_SLOT] }
+        let root = window.table(crate::memory::Frame::containing(crate::memory::PhysAddr(
+            RING0_PML4_GPA,
+        )));
+        debug_assert!(
+            root[KERNEL_SLOT] & USER == 0,
+            "ring 3 must not reach the kernel"
+        );
+        KernelHalf {
+            direct_map: root[DIRECT_MAP_SLOT],
+            kernel: root[KERNEL_SLOT],
+        }
     } else {
-        KernelHalf { direct_map: 0, kernel: boot.monitor_user_pml4e }
+        KernelHalf {
+            direct_map: 0,
+            kernel: boot.monitor_user_pml4e,
+        }
     }
 }

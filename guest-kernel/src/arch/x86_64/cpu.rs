@@ -73,5 +73,7 @@ fn write_msr(msr: u32, value: u64) {
     #[allow(clippy::cast_possible_truncation, reason = "wrmsr takes the halves")]
     let (low, high) = (value as u32, (value >> 32) as u32);
     // SAFETY: the two base MSRs take any canonical address; arch_prctl refuses others.
-    unsafe { asm!("wrmsr", in("ecx") msr, in("eax") low, in("edx") high, options(nostack, preserves_flags)) };
+    unsafe {
+        asm!("wrmsr", in("ecx") msr, in("eax") low, in("edx") high, options(nostack, preserves_flags))
+    };
 }

@@ -50,7 +50,9 @@ impl FpuState {
     /// The state a fresh program starts with.
     pub fn new() -> Self {
         let (_, bytes) = boot::xsave();
-        let mut state = Self { area: vec![Block([0; 64]); bytes.max(FXSAVE_BYTES).div_ceil(64)].into() };
+        let mut state = Self {
+            area: vec![Block([0; 64]); bytes.max(FXSAVE_BYTES).div_ceil(64)].into(),
+        };
         state.write_initial();
         state
     }
@@ -58,9 +60,13 @@ impl FpuState {
     /// The child's copy at fork.
     pub fn fork(&mut self) -> Self {
         if !self.is_owner() {
-            return Self { area: self.area.clone() };
+            return Self {
+                area: self.area.clone(),
+            };
         }
-        let mut child = Self { area: vec![Block([0; 64]); self.area.len()].into() };
+        let mut child = Self {
+            area: vec![Block([0; 64]); self.area.len()].into(),
+        };
         save(child.area.as_mut_ptr());
         child
     }

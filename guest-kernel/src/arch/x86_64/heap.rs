@@ -9,10 +9,12 @@ use crate::memory::Frames;
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::ptr::null_mut;
-use forkvm_abi::PAGE_SIZE;
+use forkvm_abi::PAGE_BYTES;
 use forkvm_abi::inspect::FrameUse;
 use forkvm_abi::layout::{HEAP_BASE, HEAP_MAX, RING0_PML4_GPA};
-use forkvm_abi::page_table::{ACCESSED, ADDRESS_MASK, DIRTY, NO_EXECUTE, PRESENT, USER, WRITABLE, index};
+use forkvm_abi::page_table::{
+    ACCESSED, ADDRESS_MASK, DIRTY, NO_EXECUTE, PRESENT, USER, WRITABLE, index,
+};
 
 /// The global allocator.
 #[derive(Debug)]
@@ -48,14 +50,23 @@ unsafe impl Sync for Heap {}
 #[allow(clippy::cast_possible_truncation, reason = "addresses are 64-bit")]
 const BASE: usize = HEAP_BASE as usize;
 
-static HEAP: Heap = Heap(UnsafeCell::new(State { frontier: BASE, mapped_end: BASE, free: [null_mut(); CLASSES], used: 0 }));
+static HEAP: Heap = Heap(UnsafeCell::new(State {
+    frontier: BASE,
+    mapped_end: BASE,
+    free: [null_mut(); CLASSES],
+    used: 0,
+}));
 
 /// Class of a size, and the bytes of its blocks: 16, 24, 32, 48, 64, 96, ...
 fn class_of(size: usize) -> (usize, usize) {
     let size = size.max(SMALLEST);
     let octave = (usize::BITS - 1 - (size - 1).leading_zeros()) as usize; // 2^octave < size <= 2^(octave + 1)
     let three_quarters = 3 << octave.saturating_sub(1);
-    if size <= three_quarters { (2 * octave - 7, three_quarters) } else { (2 * octave - 6, 2 << octave) }
+    if size <= three_quarters {
+        (2 * octave - 7, three_quarters)
+    } else {
+        (2 * octave - 6, 2 << octave)
+    }
 }
 
 /// Blocks of a class are aligned to the largest power of two that divides their size.
@@ -73,7 +84,9 @@ unsafe impl GlobalAlloc for KernelHeap {
         let (class, bytes) = block_for(layout);
         // SAFETY: one vCPU, no reentry: the only reference to the state.
         let state = unsafe { &mut *HEAP.0.get() };
-        let Some(slot) = state.free.get_mut(class) else { return null_mut() };
+        let Some(slot) = state.free.get_mut(class) else {
+            return null_mut();
+        };
         let block = *slot;
         if !block.is_null() {
             // SAFETY: a block on the free list is unused memory of the window, written by `dealloc`.
@@ -82,8 +95,10 @@ unsafe impl GlobalAlloc for KernelHeap {
             return block.cast();
         }
         let align = bytes & bytes.wrapping_neg();
-        let start = state.frontier.next_multiple_of(align.min(PAGE_SIZE as usize * 16));
-        let Some(end) = start.checked_add(bytes) else { return null_mut() };
+        let start = state.frontier.next_multiple_of(align.min(PAGE_BYTES * 16));
+        let Some(end) = start.checked_add(bytes) else {
+            return null_mut();
+        };
         if end > state.mapped_end {
             return null_mut();
         }
@@ -135,7 +150,7 @@ fn grow(frames: &mut Frames) {
         if address >= HEAP_BASE + HEAP_MAX || map(frames, address).is_none() {
             break;
         }
-        state.mapped_end += PAGE_SIZE as usize;
+        state.mapped_end += PAGE_BYTES;
     }
     frames.counters.heap_bytes = state.used as u64;
 }
@@ -155,6 +170,7 @@ fn map(frames: &mut Frames, address: u64) -> Option<()> {
         };
     }
     let frame = frames.allocate(FrameUse::Heap).ok()?;
-    frames.window.table_mut(table)[index(address, 1)] = frame.address().0 | TABLE | DIRTY | NO_EXECUTE;
+    frames.window.table_mut(table)[index(address, 1)] =
+        frame.address().0 | TABLE | DIRTY | NO_EXECUTE;
     Some(())
 }

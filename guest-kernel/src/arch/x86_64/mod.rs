@@ -29,6 +29,10 @@ use forkvm_abi::boot::PlatformChoice;
 use forkvm_abi::inspect::ProcessRecord;
 use forkvm_abi::layout::vector;
 
+/// Page-fault error code: the access was made with user rights.
+const FAULT_USER: u64 = 1 << 2;
+const GENERAL_PROTECTION: u32 = 13;
+
 /// Runs a task in ring 3 until something happens that the kernel must see to.
 pub fn enter(record: &mut ProcessRecord, space: &mut AddressSpace) -> Trap {
     let (number, error) = match platform() {
@@ -38,8 +42,20 @@ pub fn enter(record: &mut ProcessRecord, space: &mut AddressSpace) -> Trap {
     record.vector = u64::from(number);
     match number {
         monitor::SYSTEM_CALL => Trap::SystemCall,
-        14 => Trap::PageFault { address: fault_address(), access: access(error) },
-        0..32 => Trap::Exception { vector: number, error },
+        // Not the program's own access but one the CPU made for it with supervisor rights, such as a descriptor
+        // that a return to another ring names: nothing can be mapped to help.
+        14 if error & FAULT_USER == 0 => Trap::Exception {
+            vector: GENERAL_PROTECTION,
+            error,
+        },
+        14 => Trap::PageFault {
+            address: fault_address(),
+            access: access(error),
+        },
+        0..32 => Trap::Exception {
+            vector: number,
+            error,
+        },
         _ => Trap::Interrupt { vector: number },
     }
 }

@@ -207,6 +207,7 @@ iret_frames:
 monitor_trap_top:
     .org monitor_data + 0x4000
 monitor_fault_top:
+    .org monitor_data + 0x6000          # up to MONITOR_BYTES
 
 # --- The kernel at ring 3 ------------------------------------------------------------------------
 

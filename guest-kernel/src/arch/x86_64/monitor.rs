@@ -37,8 +37,9 @@ global_asm!(
 );
 
 /// From a monitor page's address to the same byte in the direct map, the only place where ring 3 may touch it.
-const ALIAS_OFFSET: u64 =
-    layout::DIRECT_MAP_BASE.wrapping_add(layout::KERNEL_LOAD_GPA).wrapping_sub(layout::KERNEL_BASE);
+const ALIAS_OFFSET: u64 = layout::DIRECT_MAP_BASE
+    .wrapping_add(layout::KERNEL_LOAD_GPA)
+    .wrapping_sub(layout::KERNEL_BASE);
 
 unsafe extern "C" {
     fn ring3_run(regs: *mut PtRegs, cr3: u64) -> u32;
@@ -68,7 +69,10 @@ pub(super) fn run(record: &mut ProcessRecord, space: &mut AddressSpace) -> (u32,
     let error = unsafe { (&raw const ring3_error).read_volatile() };
     if vector == SYSTEM_CALL {
         regs.orig_rax = regs.rax;
-    } else if vector == 14 && host_kind() == HostKind::SoftwareAssisted && regs.rip == (&raw const boot_lstar).addr() as u64 {
+    } else if vector == 14
+        && host_kind() == HostKind::SoftwareAssisted
+        && regs.rip == (&raw const boot_lstar).addr() as u64
+    {
         // `syscall` put its return address into rcx and RFLAGS into r11, jumped to LSTAR, and faulted there. A program that jumps
         // there itself does no more than make a system call with an rcx and r11 of its choice.
         regs.rip = regs.rcx & (u64::MAX >> 17);
@@ -87,7 +91,9 @@ pub(super) fn idle() -> u32 {
 
 /// CR2 as the monitor read it at the last page fault.
 pub(super) fn fault_address() -> u64 {
-    let alias = (&raw const monitor_cr2).addr().wrapping_add(usize::try_from(ALIAS_OFFSET).expect("64-bit"));
+    let alias = (&raw const monitor_cr2)
+        .addr()
+        .wrapping_add(usize::try_from(ALIAS_OFFSET).expect("64-bit"));
     // SAFETY: the direct map shows the monitor's data page, which holds the aligned word.
     unsafe { core::ptr::with_exposed_provenance::<u64>(alias).read_volatile() }
 }

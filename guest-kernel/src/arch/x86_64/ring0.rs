@@ -65,7 +65,10 @@ pub(super) fn run(record: &mut ProcessRecord, space: &mut AddressSpace) -> (u32,
 /// `sysretq` loads rip from rcx and RFLAGS from r11, faults in ring 0 on a non-canonical rip (Intel), and must not resume a single step.
 fn sysret_is_exact(regs: &PtRegs) -> bool {
     const TRAP_OR_RESUME: u64 = 1 << 8 | 1 << 16;
-    regs.rcx == regs.rip && regs.r11 == regs.rflags && regs.rip < layout::USER_END && regs.rflags & TRAP_OR_RESUME == 0
+    regs.rcx == regs.rip
+        && regs.r11 == regs.rflags
+        && regs.rip < layout::USER_END
+        && regs.rflags & TRAP_OR_RESUME == 0
 }
 
 /// Sleeps until an interrupt; its vector.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::memory::space::Flush;
 use crate::memory::{Access, FaultOutcome};
+use forkvm_abi::inspect::FrameUse;
 use forkvm_abi::inspect::vma::SHARED;
 use forkvm_abi::layout::{DIRECT_MAP_SLOT, KERNEL_SLOT};
 use forkvm_abi::page_table::{COW, WRITABLE};
@@ -28,6 +29,48 @@ fn both_sides_become_read_only_and_the_parent_is_flushed_once() {
     assert_eq!(regions(&parent), regions(&child));
     assert_eq!(parent.usage(), child.usage());
     check_references(&frames, &[&parent, &child]);
+}
+
+#[test]
+fn what_one_child_wrote_the_next_one_owns() {
+    let mut frames = guest(64);
+    let mut parent = space(&mut frames);
+    map_at(&mut parent, &mut frames, BASE, 2);
+    (0..2).for_each(|page| write(&mut parent, &mut frames, BASE + page * PAGE_SIZE, 1));
+    let mut first = parent.fork(&mut frames).expect("frames are left");
+    write(&mut first, &mut frames, BASE, 2);
+    first.destroy(&mut frames);
+
+    let mut second = parent.fork(&mut frames).expect("frames are left");
+    for (page, rights) in [(0, WRITABLE), (1, COW)] {
+        for space in [&parent, &second] {
+            let entry = space.translate(&frames, BASE + page * PAGE_SIZE);
+            assert_eq!(entry.expect("present") & (WRITABLE | COW), rights);
+        }
+    }
+    write(&mut parent, &mut frames, BASE, 3);
+    assert_eq!(read(&mut second, &mut frames, BASE), 1);
+    check_references(&frames, &[&parent, &second]);
+}
+
+#[test]
+fn kept_tables_come_back_when_frames_run_out() {
+    let mut frames = guest(64);
+    frames.costly_traps = true;
+    let mut one = space(&mut frames);
+    map_at(&mut one, &mut frames, BASE, 4);
+    write(&mut one, &mut frames, BASE, 1);
+    one.destroy(&mut frames);
+    assert_eq!(frames.skeletons.roots().count(), 1);
+    check_references(&frames, &[]);
+
+    let total = frames.available() + frames.counters.frames_used;
+    let mut taken = Vec::new();
+    while let Ok(frame) = frames.allocate_zeroed(FrameUse::User) {
+        assert!(frames.window.page(frame).iter().all(|byte| *byte == 0));
+        taken.push(frame);
+    }
+    assert_eq!((taken.len() as u64, frames.available()), (total, 0));
 }
 
 #[test]

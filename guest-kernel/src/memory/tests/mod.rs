@@ -22,6 +22,7 @@ use super::{Frame, PhysAddr, UserMemory};
 use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::boot::{BootInfo, Span};
 use forkvm_abi::inspect::vma::{READ, WRITE};
+use forkvm_abi::page_table::UNCOUNTED;
 use std::collections::HashMap;
 use std::vec::Vec;
 use zerocopy::FromZeros;
@@ -136,6 +137,14 @@ fn check_references(frames: &Frames, spaces: &[&AddressSpace]) {
             *owners.entry(frame).or_default() += 1;
         }
     }
+    for root in frames.skeletons.roots() {
+        let (tables, pages) = count_entries(frames, root, 4);
+        assert!(pages.is_empty(), "a skeleton maps nothing");
+        tables
+            .into_iter()
+            .chain([root])
+            .for_each(|frame| *owners.entry(frame).or_default() += 1);
+    }
     owners.retain(|frame, _| frames.references(*frame).is_some());
     for (frame, owners) in &owners {
         assert_eq!(
@@ -157,6 +166,8 @@ fn count_entries(frames: &Frames, table: Frame, level: u32) -> (Vec<Frame>, Vec<
     let entries = &frames.window.table(table)[..if level == 4 { 256 } else { 512 }];
     for entry in entries.iter().filter(|entry| **entry != 0) {
         if level == 1 {
+            let is_counted = frames.references(frame_of(*entry)).is_some();
+            assert_eq!(entry & UNCOUNTED == 0, is_counted, "{entry:#x}");
             pages.push(frame_of(*entry));
         } else {
             tables.push(frame_of(*entry));

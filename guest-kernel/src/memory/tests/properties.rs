@@ -6,7 +6,7 @@
 
 use super::*;
 use crate::errno::Errno;
-use crate::memory::space::Flush;
+use crate::memory::space::{Flush, free_skeletons};
 use crate::memory::{Access, FaultOutcome};
 use core::cell::RefCell;
 use forkvm_abi::inspect::vma::SHARED;
@@ -387,9 +387,10 @@ impl Process {
 }
 
 /// Runs a history; `fail_every` makes each so manieth allocation fail.
-fn run(history: &[(usize, Step)], fail_every: Option<u64>, fault_around: u64) {
+fn run(history: &[(usize, Step)], fail_every: Option<u64>, costly_traps: bool) {
     let mut frames = guest(512);
-    frames.fault_around = fault_around;
+    frames.costly_traps = costly_traps;
+    frames.fault_around = if costly_traps { 4 } else { 1 };
     let mut processes = std::vec![Process::new(space(&mut frames), BTreeMap::new())];
     for (who, step) in history {
         if let Some(nth) = fail_every {
@@ -425,6 +426,7 @@ fn run(history: &[(usize, Step)], fail_every: Option<u64>, fault_around: u64) {
     processes
         .into_iter()
         .for_each(|process| process.space.destroy(&mut frames));
+    free_skeletons(&mut frames);
     assert_eq!(frames.counters.frames_used, 0, "all frames are back");
 }
 
@@ -432,12 +434,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn processes_see_their_own_memory_and_frames_are_counted(history in steps(), fault_around in prop_oneof![Just(1), Just(4)]) {
-        run(&history, None, fault_around);
+    fn processes_see_their_own_memory_and_frames_are_counted(history in steps(), costly_traps in any::<bool>()) {
+        run(&history, None, costly_traps);
     }
 
     #[test]
-    fn failing_allocations_lose_nothing(history in steps(), nth in 1..6u64) {
-        run(&history, Some(nth), 1);
+    fn failing_allocations_lose_nothing(history in steps(), nth in 1..6u64, costly_traps in any::<bool>()) {
+        run(&history, Some(nth), costly_traps);
     }
 }
