@@ -171,10 +171,13 @@ impl<T> Arena<T> {
 
     /// All living objects, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.chunks.iter_mut().flatten().filter_map(|slot| match slot {
-            Slot::Used { object, .. } => Some(object),
-            Slot::Free { .. } => None,
-        })
+        self.chunks
+            .iter_mut()
+            .flatten()
+            .filter_map(|slot| match slot {
+                Slot::Used { object, .. } => Some(object),
+                Slot::Free { .. } => None,
+            })
     }
 
     /// All living objects.

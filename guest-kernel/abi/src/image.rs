@@ -2,8 +2,8 @@
 //!
 //! Entry 0 is the root directory. The children of a directory stand side by side
 //! and are sorted by name (byte order), so a look-up is a binary search and needs no
-//! set-up in the guest. File contents are page-aligned in the image's GPA range and the
-//! last page is padded with zeros.
+//! set-up in the guest. File contents lie in the image's GPA range. Most begin at a page, and the rest of
+//! their last page is zeros, so that they can be mapped as they are; the files of an archive lie where they lie.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -21,7 +21,7 @@ pub struct ImageEntry {
     pub name_start: u32,
     /// Bytes of the name, 1 to 255; 0 for the root.
     pub name_len: u32,
-    /// Regular file: GPA of its first page. Symbolic link: first byte of the target in the
+    /// Regular file: GPA of its first byte. Symbolic link: first byte of the target in the
     /// name bytes. Directory: index of its first child. Device: `st_rdev`.
     pub data: u64,
     /// Regular file and symbolic link: bytes. Directory: number of children.

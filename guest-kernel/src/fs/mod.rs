@@ -4,7 +4,7 @@
 //! `open` makes open files and `file` is what they do. `inode` names what can be opened: the root
 //! image (`image`) and the writable layer above it (`node`; `tree` makes, removes and moves names,
 //! `regular` reads and writes,
-//! `attributes` are permissions, owners, times), /proc (`proc`), pipes (`pipe`), the console (`console`, `terminal`).
+//! `attributes` are permissions, owners, times), /proc (`proc`), pipes (`pipe`, `fifo`), the console (`console`, `terminal`).
 //! `directory` lists, `io` moves bytes between files and programs, `readiness` and `wait`
 //! know who waits for what, `descriptor` is what fork, exec and dup do to
 //! tables, `program` what execve and mmap need of a file.
@@ -16,6 +16,7 @@ pub mod attributes;
 pub mod console;
 pub mod descriptor;
 pub mod directory;
+pub mod fifo;
 pub mod file;
 pub mod image;
 pub mod inode;
@@ -54,6 +55,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use console::Console;
 use core::cell::Cell;
+use fifo::Opening;
 use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::boot::BootInfo;
 use image::Image;
@@ -77,6 +79,8 @@ pub struct FileSystem {
     /// What the root file system was at the start.
     pub image: Image,
     pipes: Arena<Pipe>,
+    /// Calls that wait for the other end of a FIFO.
+    opening: BTreeMap<TaskId, Opening>,
     /// The writable layer, by st_ino.
     nodes: BTreeMap<u64, Box<Node>>,
     /// st_ino of the next file.
@@ -110,6 +114,7 @@ impl FileSystem {
             console: Console::new(boot, window),
             image: Image::new(boot, window),
             pipes: Arena::new(),
+            opening: BTreeMap::new(),
             nodes: BTreeMap::new(),
             next_node: node::FIRST_NUMBER,
             max_nodes: usize::try_from(ram_pages / 2).unwrap_or(usize::MAX),

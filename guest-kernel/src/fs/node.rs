@@ -14,6 +14,7 @@ use crate::memory::shared::{ImagePart, SharedPages};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
+use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::image::mode::{S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG};
 
 /// st_ino of the first file made in the guest; those of image entries are below.
@@ -277,7 +278,7 @@ impl FileSystem {
                 let part = ImagePart {
                     data: data.0,
                     len,
-                    padded: true,
+                    padded: data.0.is_multiple_of(PAGE_SIZE),
                 };
                 Content::File(Rc::new(SharedPages::for_file(part, &self.quota)))
             }

@@ -11,7 +11,7 @@ use super::tree::{NewFile, Owner, Place};
 use crate::arena::Id;
 use crate::errno::Errno;
 use alloc::rc::Rc;
-use forkvm_abi::image::mode::{S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
+use forkvm_abi::image::mode::{S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG};
 use linux_raw_sys::general::{
     O_ACCMODE, O_APPEND, O_CLOEXEC, O_CREAT, O_DIRECT, O_DIRECTORY, O_DSYNC, O_EXCL, O_LARGEFILE,
     O_NOATIME, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, O_SYNC, O_TMPFILE, O_TRUNC,
@@ -151,6 +151,9 @@ impl FileSystem {
             S_IFREG if writes => self.may_write(inode, processes)?,
             _ => {}
         }
+        if metadata.is(S_IFIFO) && matches!(inode, Inode::Image(_) | Inode::Node(_)) {
+            return self.open_fifo(inode, flags);
+        }
         self.room_for_file()?;
         let kind = self.kind_of(inode, metadata.mode, metadata.rdev)?;
         self.add_opened(inode, kind, flags)
@@ -167,7 +170,7 @@ impl FileSystem {
         }
     }
 
-    fn add_opened(
+    pub(super) fn add_opened(
         &mut self,
         inode: Inode,
         kind: FileKind,

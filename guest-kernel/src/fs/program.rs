@@ -82,7 +82,7 @@ fn page_bytes(pages: &SharedPages, frames: &Frames, page: u64) -> crate::memory:
         Some(frame) => *window.page(frame),
         None => {
             let mut mixed = [0; crate::memory::address::PAGE_BYTES];
-            pages.read_mixed(window, page, &mut mixed);
+            pages.read_from_image(window, page, &mut mixed);
             mixed
         }
     }
@@ -90,7 +90,7 @@ fn page_bytes(pages: &SharedPages, frames: &Frames, page: u64) -> crate::memory:
 
 impl FileSystem {
     /// What execve maps. EACCES if it is no regular file, ELOOP for a symbolic link, ETXTBSY if somebody may write it.
-    pub fn program(&self, inode: Inode) -> Result<ProgramFile, Errno> {
+    pub fn program(&mut self, inode: Inode) -> Result<ProgramFile, Errno> {
         let metadata = self.metadata(inode);
         if !metadata.is(S_IFREG) || matches!(inode, Inode::Proc(_)) {
             return Err(if metadata.is(S_IFLNK) {
@@ -102,20 +102,27 @@ impl FileSystem {
         if self.node(inode).is_some_and(|node| node.writers > 0) {
             return Err(Errno::ETXTBSY);
         }
-        self.contents(inode).ok_or(Errno::EACCES)
+        self.contents(inode)
     }
 
-    /// Where a regular file's bytes are.
-    fn contents(&self, inode: Inode) -> Option<ProgramFile> {
+    /// Where a regular file's bytes are. One that does not begin at a page of the image moves into the writable layer: pages of it
+    /// that are mapped need frames. EACCES for what has no contents, ENOSPC.
+    fn contents(&mut self, inode: Inode) -> Result<ProgramFile, Errno> {
         let metadata = self.metadata(inode);
-        let contents = match (self.pages(inode), inode) {
-            (Some(pages), _) => Contents::Pages(Rc::clone(pages)),
-            (None, Inode::Image(number)) => {
-                Contents::Image(self.image.extent(self.image.entry(number)).0)
-            }
-            _ => return None,
+        let in_place = match inode {
+            Inode::Image(number) => Some(self.image.extent(self.image.entry(number)).0)
+                .filter(|data| data.0.is_multiple_of(PAGE_SIZE) || metadata.size == 0),
+            _ => None,
         };
-        Some(ProgramFile {
+        if self.pages(inode).is_none() && in_place.is_none() {
+            self.own(inode)?;
+        }
+        let contents = match (self.pages(inode), in_place) {
+            (Some(pages), _) => Contents::Pages(Rc::clone(pages)),
+            (None, Some(data)) => Contents::Image(data),
+            (None, None) => return Err(Errno::EACCES),
+        };
+        Ok(ProgramFile {
             inode: metadata.number,
             mode: metadata.mode,
             size: metadata.size,
@@ -140,7 +147,7 @@ impl FileSystem {
                 if shared {
                     self.own(file.inode)?;
                 }
-                let program = self.contents(file.inode).ok_or(Errno::ENODEV)?;
+                let program = self.contents(file.inode)?;
                 Ok((program.backing(offset), access))
             }
             FileKind::Zero => Ok((Backing::Anonymous, access)),

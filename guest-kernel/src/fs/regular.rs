@@ -100,9 +100,8 @@ impl FileSystem {
             let range = in_page(at)..in_page(at + len - 1) + 1;
             let bytes = match pages.readable(sink.frames(), at / PAGE_SIZE) {
                 Some(frame) => self.window.page(frame),
-                // The page in which the image's part ends.
                 None => {
-                    pages.read_mixed(&self.window, at / PAGE_SIZE, &mut bounce);
+                    pages.read_from_image(&self.window, at / PAGE_SIZE, &mut bounce);
                     &bounce
                 }
             };

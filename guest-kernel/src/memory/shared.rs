@@ -42,7 +42,7 @@ impl Eq for SharedPages {}
 /// The part of the root image that shows through a file's holes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ImagePart {
-    /// GPA of the first page.
+    /// GPA of the first byte.
     pub data: u64,
     /// Bytes that count; zeros behind them.
     pub len: u64,
@@ -113,28 +113,30 @@ impl SharedPages {
             .max(self.image.get().len.div_ceil(PAGE_SIZE))
     }
 
-    /// The frame to read a page from: its own, the image's, or the frame of zeros. `None` if the image's part ends within the
-    /// page and the image goes on: only a copy has the right bytes.
+    /// The frame to read a page from: its own, the image's, or the frame of zeros. `None` if the image does not have the page's bytes
+    /// as a page of their own: see [`read_from_image`](Self::read_from_image).
     pub fn readable(&self, frames: &Frames, page: u64) -> Option<Frame> {
         let own = self.tree.get().get(&frames.window, page);
         let image = self.image.get();
+        let is_whole = (page + 1) * PAGE_SIZE <= image.len || image.padded;
         match own {
             Some(frame) => Some(frame),
             None if page * PAGE_SIZE >= image.len => Some(frames.zero_frame()),
-            None if (page + 1) * PAGE_SIZE <= image.len || image.padded => {
+            None if is_whole && image.data.is_multiple_of(PAGE_SIZE) => {
                 Some(Frame::containing(PhysAddr(image.data + page * PAGE_SIZE)))
             }
             None => None,
         }
     }
 
-    /// The bytes of a page in which the image's part ends.
-    pub fn read_mixed(&self, window: &PhysWindow, page: u64, into: &mut Page) {
+    /// What the image has of a page, and zeros behind its end.
+    pub fn read_from_image(&self, window: &PhysWindow, page: u64, into: &mut Page) {
         let image = self.image.get();
-        let len = in_page(image.len);
-        let frame = Frame::containing(PhysAddr(image.data + page * PAGE_SIZE));
-        into[..len].copy_from_slice(&window.page(frame)[..len]);
-        into[len..].fill(0);
+        let start = page * PAGE_SIZE;
+        let len = image.len.saturating_sub(start).min(PAGE_SIZE);
+        let bytes = window.bytes(PhysAddr(image.data + start), len);
+        into[..bytes.len()].copy_from_slice(bytes);
+        into[bytes.len()..].fill(0);
     }
 
     /// The frame of a page that may be written, made now if there was a hole.
@@ -178,11 +180,8 @@ impl SharedPages {
             return frames.allocate_zeroed(FrameUse::User);
         }
         let frame = frames.allocate(FrameUse::User)?;
-        let source = Frame::containing(PhysAddr(image.data + start));
-        frames.window.copy(source, frame);
-        if image.len - start < PAGE_SIZE {
-            frames.window.page_mut(frame)[in_page(image.len)..].fill(0);
-        }
+        let mut window = frames.window;
+        self.read_from_image(&frames.window, page, window.page_mut(frame));
         Ok(frame)
     }
 

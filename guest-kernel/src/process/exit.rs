@@ -133,6 +133,7 @@ impl Kernel {
             released.context.take(),
             released.handlers.take(),
         );
+        self.fs.abandon_opening(task);
         if let Some(files) = files {
             self.fs.release_table(files);
             self.deliver_wakeups();

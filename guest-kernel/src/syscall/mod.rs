@@ -89,6 +89,7 @@ pub enum WaitChannel {
     DoPoll = 10,
     FutexWait = 11,
     DoSignalStop = 12,
+    WaitForPartner = 20,
 }
 
 /// Heap that a handler may use up; with less than that, only calls that give something back are served.

@@ -228,7 +228,7 @@ fn mmap_gets_files_and_zeros() {
     assert_eq!(fs.mapping(table, null, 0, false), Err(Errno::ENODEV));
     assert_eq!(fs.mapping(table, directory, 0, false), Err(Errno::ENODEV));
     assert_eq!(fs.mapping(table, 99, 0, false), Err(Errno::EBADF));
-    let of = |fd| {
+    let mut of = |fd| {
         fs.inode_of(table, fd)
             .and_then(|inode| fs.program(inode))
             .err()

@@ -212,7 +212,7 @@ fn nonsense_in_the_index_reads_as_nothing() {
         ..ImageEntry::default()
     };
     store(&mut window, INDEX, [bad; 20].as_bytes());
-    let fs = FileSystem::new(&boot, window);
+    let mut fs = FileSystem::new(&boot, window);
     assert_eq!(fs.resolve(Inode::ROOT, b"/bin", true), Err(Errno::ENOENT));
     assert_eq!(
         fs.program(Inode::Image(u32::MAX))

@@ -83,7 +83,7 @@ impl Kernel {
     }
 
     /// The file to be mapped: regular and executable by somebody. EACCES.
-    fn program_file(&self, inode: Inode) -> Result<ProgramFile, Errno> {
+    fn program_file(&mut self, inode: Inode) -> Result<ProgramFile, Errno> {
         let file = self.fs.program(inode)?;
         if file.mode & 0o111 == 0 {
             Err(Errno::EACCES)
@@ -160,7 +160,7 @@ impl Kernel {
 
     /// The dynamic linker, if the program names one. ENOENT if it does not exist, ELIBBAD if it is no ELF file.
     fn find_interpreter(
-        &self,
+        &mut self,
         task: TaskId,
         file: &ProgramFile,
         program: &Program,

@@ -31,6 +31,7 @@ impl WaitChannel {
         match self {
             Self::DoWait
             | Self::KernelClone
+            | Self::WaitForPartner
             | Self::PipeRead
             | Self::PipeWrite
             | Self::NTtyRead
@@ -187,6 +188,10 @@ impl Kernel {
 
     /// Gives the interrupted system call the result that the program sees after its handler.
     fn finish_interrupted(&mut self, task: TaskId, channel: WaitChannel, action: Action) {
+        if channel == WaitChannel::WaitForPartner {
+            self.fs.abandon_opening(task);
+            self.fs.give_back_frames(&mut self.frames);
+        }
         let task = &mut self.tasks[task];
         task.retry = false;
         match core::mem::take(&mut task.progress) {

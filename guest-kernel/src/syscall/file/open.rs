@@ -1,6 +1,6 @@
 //! open(2), openat(2), creat(2), openat2(2).
 
-use super::{SyscallResult, value};
+use super::{Completion, SyscallResult, value};
 use crate::arena::Id;
 use crate::errno::Errno;
 use crate::fs::OpenFile;
@@ -8,10 +8,16 @@ use crate::fs::file::FileKind;
 use crate::fs::open::KNOWN_FLAGS;
 use crate::fs::path::{LastLink, Viewpoint};
 use crate::kernel::Kernel;
-use crate::process::task::TaskId;
-use crate::syscall::Args;
+use crate::process::task::{Progress, TaskId};
 use crate::syscall::file::TaskView;
+use crate::syscall::{Args, WaitChannel};
 use linux_raw_sys::general::{AT_FDCWD, O_CLOEXEC, O_CREAT, O_PATH, O_TMPFILE, O_TRUNC, O_WRONLY};
+
+/// A FIFO's other end is not open yet.
+const WAITS_FOR_PARTNER: Completion = Completion::Park {
+    channel: WaitChannel::WaitForPartner,
+    deadline: None,
+};
 
 /// open(2).
 pub fn sys_open(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
@@ -76,8 +82,20 @@ fn open_at(
     flags: u32,
     mode: u32,
 ) -> SyscallResult {
-    let path = kernel.read_path(task, path)?;
     let (table, limit) = (kernel.table(task), kernel.descriptor_limit(task));
+    if kernel.tasks[task].progress == Progress::Opening
+        && let Some(opened) = kernel.fs.opened_meanwhile(task)
+    {
+        return match opened {
+            Ok(file) => value(
+                kernel
+                    .fs
+                    .install(table, file, flags & O_CLOEXEC != 0, limit)?,
+            ),
+            Err(()) => Ok(WAITS_FOR_PARTNER),
+        };
+    }
+    let path = kernel.read_path(task, path)?;
     kernel.fs.tables[table].has_room(0, limit)?;
     let start = kernel.start_of(task, dirfd, &path)?;
     let (mode, owner, root) = (
@@ -99,6 +117,10 @@ fn open_at(
     let file = kernel.fs.open(&viewpoint, &path, flags, mode, owner)?;
     if flags & O_TRUNC != 0 && flags & O_PATH == 0 {
         kernel.truncate_opened(file)?;
+    }
+    if kernel.fs.waits_for_partner(task, file) {
+        kernel.tasks[task].progress = Progress::Opening;
+        return Ok(WAITS_FOR_PARTNER);
     }
     let fd = kernel
         .fs
