@@ -169,6 +169,17 @@ impl<T> Arena<T> {
         self.used == 0
     }
 
+    /// All living objects, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.chunks
+            .iter_mut()
+            .flatten()
+            .filter_map(|slot| match slot {
+                Slot::Used { object, .. } => Some(object),
+                Slot::Free { .. } => None,
+            })
+    }
+
     /// All living objects.
     pub fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
         (0u32..)

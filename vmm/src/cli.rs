@@ -4,6 +4,7 @@
 //! Out: an exit status. Option errors of `run` are 125, because 2 may be the guest program's own.
 
 use crate::config::{DEFAULT_MEMORY, parse_memory, parse_seconds};
+use crate::root::ExtraFile;
 use crate::{doctor, run};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use forkvm_abi::boot::PlatformChoice;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// forkvm itself failed: no KVM, a bad option, a guest kernel panic.
@@ -41,6 +43,8 @@ Examples:
   forkvm run ./a.out x y              a static program of the host, with arguments
   forkvm run -e HOME=/ -m 256M ./a.out -- -v
   echo hello | forkvm run --timeout 5 ./a.out
+  forkvm run --file /bin/busybox busybox sh
+  forkvm run --root debian.tar bash   a tar file as `docker export` writes it
 
 Exit status:
   the program's own; 128+N if signal N killed it; 124 after --timeout; 125 if forkvm
@@ -52,6 +56,12 @@ pub struct RunArgs {
     /// Memory of the guest, for example 64M or 2G
     #[arg(short, long, value_name = "SIZE", default_value = "64M", value_parser = parse_memory)]
     pub memory: u64,
+    /// Root file system: a directory of the host, or a tar file; the guest's changes stay in its memory
+    #[arg(long, value_name = "DIR|FILE.tar")]
+    pub root: Option<PathBuf>,
+    /// Put a file or directory of the host into the guest, at the same path unless GUEST says otherwise
+    #[arg(long, value_name = "HOST[:GUEST]", value_parser = OsStringValueParser::new().try_map(ExtraFile::parse))]
+    pub file: Vec<ExtraFile>,
     /// Set NAME in the program's environment; without a value, copy the host's
     #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = OsStringValueParser::new().try_map(variable))]
     pub env: Vec<OsString>,
@@ -76,7 +86,7 @@ pub struct RunArgs {
     /// Say more on standard error; twice for even more (or set RUST_LOG)
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// A program inside forkvm, or a static Linux program of the host
+    /// A program inside forkvm, or a static Linux program of the host; with --root, a program in it
     #[arg(required = true)]
     pub program: OsString,
     /// Arguments of the program; a `--` right behind PROGRAM only separates

@@ -2,6 +2,7 @@
 
 use crate::memory::LARGE_PAGE;
 use crate::program::Program;
+use crate::root::Tree;
 use forkvm_abi::boot::PlatformChoice;
 use std::ffi::OsString;
 use std::time::Duration;
@@ -20,6 +21,8 @@ pub struct VmConfig {
     pub memory: u64,
     /// Kernel in ring 0, above the monitor, or as the self-test finds best.
     pub platform: PlatformChoice,
+    /// What the guest sees as `/`.
+    pub root: Tree,
     /// What to run; `None` runs the self-test alone.
     pub launch: Option<Launch>,
     /// The VM ends with the first program.

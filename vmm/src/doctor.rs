@@ -9,6 +9,7 @@ use crate::exit::End;
 use crate::inspect::kernel_info;
 use crate::kvm::{self, REQUIRED};
 use crate::report::{host_name, platform_name};
+use crate::root::Tree;
 use crate::say::answer;
 use crate::stats::Timeline;
 use crate::vm::{Ending, Vm};
@@ -116,6 +117,7 @@ impl Findings {
         let config = VmConfig {
             memory: MIN_MEMORY,
             platform: PlatformChoice::Auto,
+            root: Tree::default(),
             launch: None,
             exit_with_first: true,
             verbose: false,

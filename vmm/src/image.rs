@@ -1,42 +1,47 @@
-//! The root image: what the guest sees as `/` at the start.
+//! The root image: the tree that the guest sees as `/`, laid out for it.
 //!
-//! In:  the embedded programs and the host's program.
+//! In:  a [`Tree`].
 //! Out: an [`Image`]: file contents in one range of host memory, which becomes a KVM memory slot
 //!      above RAM (private: what a guest might write there stays its own), and the index and names that the guest kernel reads in place
 //!      (see `forkvm_abi::image`).
 //!
-//! The host's file is mapped, not copied: the guest's text pages are the host's page cache. Only a small one is
-//! copied, page by page as the mapping is private: that costs less than the faults it saves.
+//! Files of the host are mapped, not copied: the guest's text pages are the host's page cache, and a start costs the
+//! same however large the files are. Only a small program is copied, page by page as the mapping is private: that
+//! costs less than the faults it saves. An archive is mapped once, and its files lie in it where they lie.
 
-use crate::embedded::APPS;
 use crate::memory::{LARGE_PAGE, make_resident, native};
-use crate::program::{HostFile, Program, Source, in_bin};
+use crate::root::{Content, Directory, FileNode, Node, Tree};
 use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::image::{ImageEntry, mode};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
 
-/// Files up to this size are copied at once.
+/// Programs up to this size are copied at once.
 const COPIED: usize = 2 << 20;
+/// Mappings at most; Linux allows a process 65530 (vm.max_map_count). Files beyond are copied.
+const MAX_MAPPINGS: usize = 60_000;
+/// Contents of all files at most: the kernel's direct map holds 512 GiB, RAM included.
+const MAX_CONTENTS: u64 = 400 << 30;
 
 /// Why the image cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// The program's path runs through something that is no directory.
-    #[error("{0}: the guest has something else at that path; run the program under another name")]
-    PathTaken(String),
-    /// A name is longer than Linux allows.
-    #[error("{0}: a name of more than 255 bytes cannot be in the guest")]
-    NameTooLong(String),
     /// The host has no room.
     #[error("cannot map {what} into the guest: {source}")]
     Map {
         /// What was to be mapped.
-        what: &'static str,
+        what: String,
         /// What the host said.
         source: io::Error,
     },
+    /// The guest-physical space has no room.
+    #[error("the root has more than {} GiB of files, the most that fits into a guest", MAX_CONTENTS >> 30)]
+    TooLarge,
 }
 
 /// Names and contents of the root image.
@@ -51,39 +56,18 @@ pub struct Image {
 }
 
 impl Image {
-    /// The standard tree with the embedded programs, and the host's program at its path. Contents will stand at `base`.
-    pub fn build(program: Option<&Program>, base: u64) -> Result<Self, ImageError> {
-        let mut root = standard_tree();
-        for app in APPS {
-            root.insert(
-                &in_bin(app.name),
-                Node::File {
-                    content: Content::Embedded(app.elf),
-                    mode: 0o755,
-                    mtime: 0,
-                },
-            )?;
-        }
-        if let Some(Program {
-            path,
-            source: Source::Host(file),
-        }) = program
-        {
-            root.insert(
-                path,
-                Node::File {
-                    content: Content::Host(file),
-                    mode: file.mode,
-                    mtime: file.mtime,
-                },
-            )?;
-        }
+    /// Lays a tree out; the contents will stand at `base`.
+    pub fn build(tree: &Tree, base: u64) -> Result<Self, ImageError> {
         let mut layout = Layout {
             base,
             next: 0,
             pieces: Vec::new(),
+            archives: HashMap::new(),
         };
-        let (index, names) = write_index(&root, &mut layout);
+        let (index, names) = Index::write(&tree.root, &mut layout);
+        if layout.next > MAX_CONTENTS {
+            return Err(ImageError::TooLarge);
+        }
         Ok(Self {
             index,
             names,
@@ -92,183 +76,162 @@ impl Image {
     }
 }
 
-/// A directory's children, in name order.
-#[derive(Debug, Default)]
-struct Directory<'a> {
-    children: BTreeMap<Vec<u8>, Node<'a>>,
-    mode: u32,
-}
-
-#[derive(Debug)]
-enum Node<'a> {
-    Directory(Directory<'a>),
-    File {
-        content: Content<'a>,
-        mode: u32,
-        mtime: i64,
-    },
-    Device {
-        major: u64,
-        minor: u64,
-    },
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Content<'a> {
-    Embedded(&'static [u8]),
-    Host(&'a HostFile),
-}
-
-impl Content<'_> {
-    fn len(self) -> u64 {
-        match self {
-            Self::Embedded(bytes) => bytes.len() as u64,
-            Self::Host(file) => file.len,
-        }
-    }
-}
-
-/// Directories and device nodes that programs expect (null(4), random(4), tty(4)).
-fn standard_tree<'a>() -> Directory<'a> {
-    let devices = [
-        ("null", 1, 3),
-        ("zero", 1, 5),
-        ("full", 1, 7),
-        ("random", 1, 8),
-        ("urandom", 1, 9),
-        ("tty", 5, 0),
-        ("console", 5, 1),
-    ];
-    let mut dev = Directory::new(0o755);
-    for (name, major, minor) in devices {
-        dev.children
-            .insert(name.into(), Node::Device { major, minor });
-    }
-    let mut root = Directory::new(0o755);
-    for (name, mode) in [
-        ("bin", 0o755),
-        ("etc", 0o755),
-        ("proc", 0o555),
-        ("tmp", 0o1777),
-    ] {
-        root.children
-            .insert(name.into(), Node::Directory(Directory::new(mode)));
-    }
-    root.children.insert("dev".into(), Node::Directory(dev));
-    root
-}
-
-impl<'a> Directory<'a> {
-    fn new(mode: u32) -> Self {
-        Self {
-            children: BTreeMap::new(),
-            mode,
-        }
-    }
-
-    /// Puts a file at an absolute path; directories on the way are made, a file there is replaced.
-    fn insert(&mut self, path: &[u8], file: Node<'a>) -> Result<(), ImageError> {
-        let shown = || String::from_utf8_lossy(path).into_owned();
-        let mut parts: Vec<&[u8]> = path
-            .split(|byte| *byte == b'/')
-            .filter(|part| !part.is_empty())
-            .collect();
-        if parts.iter().any(|part| part.len() > 255) {
-            return Err(ImageError::NameTooLong(shown()));
-        }
-        let name = parts.pop().ok_or_else(|| ImageError::PathTaken(shown()))?;
-        let mut directory = self;
-        for part in parts {
-            let child = directory
-                .children
-                .entry(part.to_vec())
-                .or_insert_with(|| Node::Directory(Directory::new(0o755)));
-            let Node::Directory(below) = child else {
-                return Err(ImageError::PathTaken(shown()));
-            };
-            directory = below;
-        }
-        if !matches!(directory.children.get(name), None | Some(Node::File { .. })) {
-            return Err(ImageError::PathTaken(shown()));
-        }
-        directory.children.insert(name.to_vec(), file);
-        Ok(())
-    }
-
-    fn subdirectories(&self) -> usize {
-        self.children
-            .values()
-            .filter(|child| matches!(child, Node::Directory(_)))
-            .count()
-    }
-}
-
-/// Gives each file its pages.
+/// Gives each file its place among the contents.
 #[derive(Debug)]
 struct Layout<'a> {
     base: u64,
     next: u64,
-    pieces: Vec<(u64, Content<'a>)>,
+    pieces: Vec<(u64, Piece<'a>)>,
+    /// Where the archives are, by the address of their `Arc`.
+    archives: HashMap<*const File, u64>,
+}
+
+/// What is mapped or copied in one go.
+#[derive(Debug)]
+enum Piece<'a> {
+    Bytes(&'a [u8]),
+    /// An open file, and whether the guest will need all of it.
+    File(&'a File, u64, bool),
+    Path(&'a Path, u64),
 }
 
 impl<'a> Layout<'a> {
-    /// GPA of the content's first page.
-    fn place(&mut self, content: Content<'a>) -> u64 {
+    /// GPA of the content's first byte.
+    fn place(&mut self, content: &'a Content) -> u64 {
+        let len = content.len();
+        match content {
+            Content::Embedded(bytes) => self.add(Piece::Bytes(bytes), len),
+            Content::Bytes(bytes) => self.add(Piece::Bytes(bytes), len),
+            Content::Open(file, _) => self.add(Piece::File(file, len, true), len),
+            Content::Path(path, _) => self.add(Piece::Path(path, len), len),
+            Content::Part(archive, offset, _) => {
+                let start = match self.archives.get(&Arc::as_ptr(archive)) {
+                    Some(start) => *start,
+                    None => {
+                        let len = archive.metadata().map_or(0, |metadata| metadata.len());
+                        let start = self.add(Piece::File(archive, len, false), len);
+                        self.archives.insert(Arc::as_ptr(archive), start);
+                        start
+                    }
+                };
+                start + offset
+            }
+        }
+    }
+
+    fn add(&mut self, piece: Piece<'a>, len: u64) -> u64 {
         let offset = self.next;
-        self.pieces.push((offset, content));
-        self.next += content.len().next_multiple_of(PAGE_SIZE);
-        self.base + offset
+        self.pieces.push((offset, piece));
+        self.next = self
+            .next
+            .saturating_add(len.checked_next_multiple_of(PAGE_SIZE).unwrap_or(u64::MAX));
+        self.base.saturating_add(offset)
     }
 }
 
-/// Writes the entries level by level, so that the children of a directory stand side by side.
+/// The index while it is written, level by level, so that the children of a directory stand side by side.
+#[derive(Debug, Default)]
+struct Index<'a> {
+    entries: Vec<ImageEntry>,
+    names: Vec<u8>,
+    directories: VecDeque<(usize, &'a Directory)>,
+    /// Entries of each regular file, by its number: the first stands for the file.
+    files: HashMap<u32, Vec<usize>>,
+}
+
 #[expect(
     clippy::cast_possible_truncation,
-    reason = "entries and names of one program and the embedded ones, far below 4 Gi"
+    reason = "a tree has at most MAX_FILES entries, with names of at most 255 bytes and link targets of at most 4096"
 )]
-fn write_index<'a>(root: &Directory<'a>, layout: &mut Layout<'a>) -> (Vec<ImageEntry>, Vec<u8>) {
-    let mut names = Vec::new();
-    let mut index = vec![ImageEntry {
-        mode: mode::S_IFDIR | root.mode,
-        nlink: 2 + root.subdirectories() as u32,
-        ..ImageEntry::default()
-    }];
-    let mut directories = VecDeque::from([(0, root)]);
-    while let Some((number, directory)) = directories.pop_front() {
-        index[number].data = index.len() as u64;
-        index[number].size = directory.children.len() as u64;
-        for (name, node) in &directory.children {
-            let mut entry = ImageEntry {
-                parent: number as u32,
-                name_start: names.len() as u32,
-                name_len: name.len() as u32,
-                nlink: 1,
-                ..Default::default()
-            };
-            names.extend_from_slice(name);
-            match node {
-                Node::Directory(below) => {
-                    entry.mode = mode::S_IFDIR | below.mode;
-                    entry.nlink = 2 + below.subdirectories() as u32;
-                    directories.push_back((index.len(), below));
-                }
-                Node::File {
-                    content,
-                    mode: permissions,
-                    mtime,
-                } => {
-                    (entry.mode, entry.mtime) = (mode::S_IFREG | permissions, *mtime);
-                    (entry.data, entry.size) = (layout.place(*content), content.len());
-                }
-                Node::Device { major, minor } => {
-                    entry.mode = mode::S_IFCHR | 0o666;
-                    entry.data = major << 8 | minor;
-                }
+impl<'a> Index<'a> {
+    fn write(root: &'a Directory, layout: &mut Layout<'a>) -> (Vec<ImageEntry>, Vec<u8>) {
+        let mut index = Self::default();
+        let mut entry = index.directory(0, root);
+        (entry.name_start, entry.name_len) = (0, 0);
+        index.entries.push(entry);
+        while let Some((number, directory)) = index.directories.pop_front() {
+            index.entries[number].data = index.entries.len() as u64;
+            index.entries[number].size = directory.children.len() as u64;
+            for (name, node) in &directory.children {
+                let mut entry = index.entry(node, layout);
+                entry.parent = number as u32;
+                (entry.name_start, entry.name_len) = (index.name(name), name.len() as u32);
+                index.entries.push(entry);
             }
-            index.push(entry);
+        }
+        index.count_links();
+        (index.entries, index.names)
+    }
+
+    /// The entry of a node that will be the next one.
+    fn entry(&mut self, node: &'a Node, layout: &mut Layout<'a>) -> ImageEntry {
+        let number = self.entries.len();
+        let attributes = node.attributes();
+        let mut entry = match node {
+            Node::Directory(below) => self.directory(number, below),
+            Node::File(file) => self.file(number, file, layout),
+            Node::Link(target, _) => ImageEntry {
+                data: self.name(target).into(),
+                size: target.len() as u64,
+                ..ImageEntry::default()
+            },
+            Node::Special(_, rdev, _) => ImageEntry {
+                data: *rdev,
+                ..ImageEntry::default()
+            },
+        };
+        entry.mode = node.mode();
+        entry.nlink = entry.nlink.max(1);
+        (entry.uid, entry.gid) = (attributes.uid, attributes.gid);
+        (entry.mtime, entry.mtime_nanoseconds) = (attributes.mtime, attributes.nanoseconds);
+        entry
+    }
+
+    fn directory(&mut self, number: usize, directory: &'a Directory) -> ImageEntry {
+        self.directories.push_back((number, directory));
+        let attributes = directory.attributes;
+        ImageEntry {
+            mode: mode::S_IFDIR | attributes.mode,
+            nlink: 2 + directory.subdirectories() as u32,
+            uid: attributes.uid,
+            gid: attributes.gid,
+            mtime: attributes.mtime,
+            mtime_nanoseconds: attributes.nanoseconds,
+            ..ImageEntry::default()
         }
     }
-    (index, names)
+
+    /// The contents are placed once, however many links there are.
+    fn file(&mut self, number: usize, file: &'a FileNode, layout: &mut Layout<'a>) -> ImageEntry {
+        let links = self.files.entry(file.number).or_default();
+        links.push(number);
+        match links[0] {
+            first if first != number => ImageEntry {
+                same_as: first as u32,
+                ..self.entries[first]
+            },
+            _ => ImageEntry {
+                data: layout.place(&file.content),
+                size: file.content.len(),
+                ..ImageEntry::default()
+            },
+        }
+    }
+
+    fn count_links(&mut self) {
+        for links in self.files.values().filter(|links| links.len() > 1) {
+            for number in links {
+                self.entries[*number].nlink = links.len() as u32;
+            }
+        }
+    }
+
+    /// Where a name stands among the names.
+    fn name(&mut self, name: &[u8]) -> u32 {
+        let start = self.names.len() as u32;
+        self.names.extend_from_slice(name);
+        start
+    }
 }
 
 /// The files' pages in host memory.
@@ -311,7 +274,7 @@ impl Contents {
         };
         if address == libc::MAP_FAILED {
             return Err(ImageError::Map {
-                what: "the root image",
+                what: "the root image".into(),
                 source: io::Error::last_os_error(),
             });
         }
@@ -319,13 +282,56 @@ impl Contents {
             address: address.cast(),
             len,
         };
-        for (offset, content) in &layout.pieces {
-            match content {
-                Content::Embedded(bytes) => contents.copy(native(*offset), bytes),
-                Content::Host(file) => contents.map_file(native(*offset), file)?,
+        let mut mappings = 0;
+        for (offset, piece) in &layout.pieces {
+            let offset = native(*offset);
+            match piece {
+                Piece::Bytes(bytes) => contents.copy(offset, bytes),
+                Piece::File(file, len, all) => {
+                    contents
+                        .map_file(offset, file, native(*len))
+                        .map_err(|source| ImageError::Map {
+                            what: "the program".into(),
+                            source,
+                        })?;
+                    if *all && native(*len) <= COPIED {
+                        // SAFETY: (1) the range has just been mapped, privately.
+                        unsafe { make_resident(contents.address.add(offset), native(*len)) };
+                    }
+                }
+                Piece::Path(path, len) => {
+                    if let Err(error) = contents.fetch(offset, path, native(*len), &mut mappings) {
+                        log::warn!("{}: {error}; only zeros in the guest", path.display());
+                    }
+                }
             }
         }
         Ok(contents)
+    }
+
+    /// Maps a file by its name; one of a page or less is read, which saves the mapping.
+    fn fetch(
+        &self,
+        offset: usize,
+        path: &Path,
+        len: usize,
+        mappings: &mut usize,
+    ) -> io::Result<()> {
+        if len == 0 {
+            return Ok(());
+        }
+        let file = File::open(path)?;
+        if file.metadata()?.len() < len as u64 {
+            return Err(io::Error::other("became shorter since it was found"));
+        }
+        if len > native(PAGE_SIZE) && *mappings < MAX_MAPPINGS {
+            *mappings += 1;
+            return self.map_file(offset, &file, len);
+        }
+        let mut bytes = vec![0; len];
+        file.read_exact_at(&mut bytes, 0)?;
+        self.copy(offset, &bytes);
+        Ok(())
     }
 
     fn copy(&self, offset: usize, bytes: &[u8]) {
@@ -339,8 +345,7 @@ impl Contents {
         };
     }
 
-    fn map_file(&self, offset: usize, file: &HostFile) -> Result<(), ImageError> {
-        let len = native(file.len);
+    fn map_file(&self, offset: usize, file: &File, len: usize) -> io::Result<()> {
         if len == 0 {
             return Ok(());
         }
@@ -354,19 +359,12 @@ impl Contents {
                 len,
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_PRIVATE | libc::MAP_FIXED,
-                file.file.as_raw_fd(),
+                file.as_raw_fd(),
                 0,
             )
         };
         if mapped == libc::MAP_FAILED {
-            return Err(ImageError::Map {
-                what: "the program",
-                source: io::Error::last_os_error(),
-            });
-        }
-        if len <= COPIED {
-            // SAFETY: (1) the range has just been mapped, privately.
-            unsafe { make_resident(mapped.cast(), len) };
+            return Err(io::Error::last_os_error());
         }
         Ok(())
     }
@@ -382,26 +380,35 @@ impl Drop for Contents {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::FileExt;
+    use crate::embedded::APPS;
+    use crate::root::{self, Attributes, RootError};
 
     const BASE: u64 = 0x1_0000_0000;
 
-    fn host_program(path: &str, bytes: &[u8]) -> Program {
+    /// The standard tree with a file of the host at a path.
+    fn tree_with(path: &str, bytes: &[u8]) -> Result<Tree, RootError> {
         // SAFETY: (1) the name is a C string; (2) the descriptor is new and ours.
         let file = unsafe {
             std::os::fd::FromRawFd::from_raw_fd(libc::memfd_create(c"program".as_ptr(), 0))
         };
-        let file: std::fs::File = file;
+        let file: File = file;
         file.write_all_at(bytes, 0).unwrap();
-        Program {
-            path: path.into(),
-            source: Source::Host(HostFile {
-                file,
-                len: bytes.len() as u64,
-                mode: 0o751,
-                mtime: 42,
-            }),
-        }
+        let mut tree = root::build(None, &[]).unwrap();
+        let attributes = Attributes {
+            mtime: 42,
+            uid: 7,
+            ..Attributes::of_mode(0o751)
+        };
+        let node = tree.new_file(
+            Content::Open(Arc::new(file), bytes.len() as u64),
+            attributes,
+        );
+        tree.insert(path.as_bytes(), node)?;
+        Ok(tree)
+    }
+
+    fn standard() -> Image {
+        Image::build(&root::build(None, &[]).unwrap(), BASE).unwrap()
     }
 
     /// Looks a path up as the guest kernel does: by binary search among a directory's children.
@@ -429,7 +436,7 @@ mod tests {
 
     #[test]
     fn embedded_programs_are_in_bin() {
-        let image = Image::build(None, BASE).unwrap();
+        let image = standard();
         for app in APPS {
             let entry = look_up(&image, &format!("/bin/{}", app.name)).unwrap();
             assert_eq!(
@@ -444,7 +451,7 @@ mod tests {
 
     #[test]
     fn directories_and_devices_are_as_linux_has_them() {
-        let image = Image::build(None, BASE).unwrap();
+        let image = standard();
         let root = image.index[0];
         assert_eq!(
             (root.mode, root.parent, root.name_len, root.nlink),
@@ -463,11 +470,11 @@ mod tests {
     #[test]
     fn the_hosts_program_is_mapped_at_its_path() {
         let text = vec![7; 5000];
-        let image = Image::build(Some(&host_program("/home/me/a.out", &text)), BASE).unwrap();
+        let image = Image::build(&tree_with("/home/me/a.out", &text).unwrap(), BASE).unwrap();
         let entry = look_up(&image, "/home/me/a.out").unwrap();
         assert_eq!(
-            (entry.mode, entry.size, entry.mtime),
-            (mode::S_IFREG | 0o751, 5000, 42)
+            (entry.mode, entry.size, entry.mtime, entry.uid),
+            (mode::S_IFREG | 0o751, 5000, 42, 7)
         );
         let content = bytes(&image, entry);
         assert_eq!(content.len(), 8192);
@@ -485,25 +492,72 @@ mod tests {
 
     #[test]
     fn the_hosts_program_may_replace_a_file_but_nothing_else() {
-        let build = |path: &str| Image::build(Some(&host_program(path, b"x")), BASE);
+        let build = |path: &str| tree_with(path, b"x");
         let name = format!("/bin/{}", APPS[0].name);
-        assert_eq!(look_up(&build(&name).unwrap(), &name).unwrap().size, 1);
+        let image = Image::build(&build(&name).unwrap(), BASE).unwrap();
+        assert_eq!(look_up(&image, &name).unwrap().size, 1);
         for taken in ["/bin", "/dev/null", "/dev/null/x", &format!("{name}/x")] {
             assert!(
-                matches!(build(taken), Err(ImageError::PathTaken(_))),
+                matches!(build(taken), Err(RootError::PathTaken(_))),
                 "{taken}"
             );
         }
         assert!(matches!(
             build(&"n".repeat(256)),
-            Err(ImageError::NameTooLong(_))
+            Err(RootError::NameTooLong(_))
         ));
         assert!(build(&"n".repeat(255)).is_ok());
     }
 
     #[test]
     fn an_empty_file_needs_no_page() {
-        let image = Image::build(Some(&host_program("/empty", b"")), BASE).unwrap();
+        let image = Image::build(&tree_with("/empty", b"").unwrap(), BASE).unwrap();
         assert_eq!(look_up(&image, "/empty").unwrap().size, 0);
+    }
+
+    #[test]
+    fn hard_links_are_one_file() {
+        let mut tree = tree_with("/b", b"text").unwrap();
+        let Some(Node::File(file)) = tree.entry(b"/b") else {
+            panic!("it is a file")
+        };
+        let other = Node::File(file.clone());
+        tree.insert(b"/a", other).unwrap();
+        let image = Image::build(&tree, BASE).unwrap();
+        let (a, b) = (
+            look_up(&image, "/a").unwrap(),
+            look_up(&image, "/b").unwrap(),
+        );
+        assert_eq!((a.data, a.nlink, b.data, b.nlink), (b.data, 2, a.data, 2));
+        assert_eq!(
+            image.index[b.same_as as usize], a,
+            "the first stands for both"
+        );
+        assert_eq!(a.same_as, 0);
+    }
+
+    #[test]
+    fn files_in_an_archive_stay_where_they_lie() {
+        let mut tree = tree_with("/whole", &[b'x'; 9000]).unwrap();
+        let Some(Node::File(FileNode {
+            content: Content::Open(archive, _),
+            ..
+        })) = tree.entry(b"/whole")
+        else {
+            panic!("it is a file")
+        };
+        let archive = Arc::clone(archive);
+        for (name, offset) in [(&b"/one"[..], 512), (b"/two", 5000)] {
+            let content = Content::Part(Arc::clone(&archive), offset, 10);
+            let node = tree.new_file(content, Attributes::default());
+            tree.insert(name, node).unwrap();
+        }
+        let image = Image::build(&tree, BASE).unwrap();
+        let (one, two) = (
+            look_up(&image, "/one").unwrap(),
+            look_up(&image, "/two").unwrap(),
+        );
+        assert_eq!(two.data - one.data, 4488);
+        assert_eq!(one.data % PAGE_SIZE, 512);
     }
 }

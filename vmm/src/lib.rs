@@ -1,7 +1,7 @@
 //! forkvm's VMM: makes a KVM virtual machine, boots the guest kernel in it and serves it.
 //!
-//! In the order data flows: `cli`, `run` and `config` say what is wanted, `program` and `image` find what is
-//! to run, `vm` builds the machine (`kvm`, `memory`, `cpuid`, `vcpu`, `boot` with `loader` and
+//! In the order data flows: `cli`, `run` and `config` say what is wanted, `root` and `program` find what the guest is to
+//! have and to run, `image` lays it out, `vm` builds the machine (`kvm`, `memory`, `cpuid`, `vcpu`, `boot` with `loader` and
 //! `page_tables`) and runs it; an `exit` goes over the `bus` to a device; `host_events` and
 //! `signals` carry what happens on the host into the guest; `inspect` reads the guest's records, and
 //! `report`, `epitaph` and `doctor` tell people about them.
@@ -27,6 +27,7 @@ pub mod memory;
 pub mod page_tables;
 pub mod program;
 pub mod report;
+pub mod root;
 pub mod run;
 mod say;
 pub mod signals;

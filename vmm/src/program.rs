@@ -1,49 +1,35 @@
 //! Finds the program to run, and says what is wrong with it before a VM is made.
 //!
-//! In:  the word on the command line.
+//! In:  the word on the command line, and the tree of the guest's files.
 //! Out: a [`Program`], or a [`ProgramError`] whose kind decides between exit status 126 and 127.
 //!
 //! The checks are those a static program must pass for the guest's execve to succeed
 //! (elf(5); Linux: fs/binfmt_elf.c); the guest kernel does its own and trusts none of these.
 
 use crate::embedded::{App, app};
+use crate::root::{Attributes, Content, Node, RootError, Tree, guest_path};
 use forkvm_abi::layout::USER_END;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Component, Path};
+use std::path::Path;
+use std::sync::Arc;
 
-/// A program and where it is in the guest.
-#[derive(Debug)]
+/// A program of the guest.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Program {
     /// Absolute path in the guest.
     pub path: Vec<u8>,
-    /// Where its bytes come from.
-    pub source: Source,
 }
 
-/// Where a program's bytes come from.
+/// An open regular file of the host that can be run.
 #[derive(Debug)]
-pub enum Source {
-    /// Carried inside forkvm, at /bin of the guest.
-    Embedded(&'static App),
-    /// A file of the host.
-    Host(HostFile),
-}
-
-/// An open regular file of the host.
-#[derive(Debug)]
-pub struct HostFile {
-    /// The file.
-    pub file: File,
-    /// Bytes.
-    pub len: u64,
-    /// Permission bits.
-    pub mode: u32,
-    /// Modification time, seconds since the epoch.
-    pub mtime: i64,
+struct HostFile {
+    file: File,
+    len: u64,
+    attributes: Attributes,
 }
 
 /// Why there is nothing to run.
@@ -59,6 +45,15 @@ pub enum ProgramError {
         /// Names of the embedded programs.
         known: String,
     },
+    /// Exit status 127.
+    #[error("{program}: not found in the guest's root")]
+    NotInRoot {
+        /// As typed.
+        program: String,
+    },
+    /// There is no room for it in the guest.
+    #[error(transparent)]
+    Root(#[from] RootError),
     /// Exit status 126.
     #[error("{program}: {reason}")]
     NotRunnable {
@@ -91,7 +86,9 @@ pub enum NotRunnable {
     NotAProgram(u16),
     #[error("is truncated: its headers speak of bytes behind its end; build or copy it again")]
     Truncated,
-    #[error("is dynamically linked, needs {0}; link it with -static")]
+    #[error(
+        "is dynamically linked, needs {0}; link it with -static, or run it in a root that has its libraries (--root)"
+    )]
     Dynamic(String),
     #[error("has nothing to load; link it again")]
     NothingToLoad,
@@ -99,8 +96,8 @@ pub enum NotRunnable {
     BadSegment(u64),
     #[error("wants to be loaded at {0:#x}, outside of user space; link it at a lower address")]
     OutsideUserSpace(u64),
-    #[error("is a script for {0}, which is not in the guest; scripts can name {1}")]
-    Interpreter(String, String),
+    #[error("is a script for {0}, which is not in the guest; bring it with --file {0}")]
+    Interpreter(String),
     #[error("has no name left to give it in the guest")]
     NoName,
 }
@@ -116,32 +113,69 @@ const PROGRAM_HEADER: usize = 56;
 const SCRIPT_HEADER: usize = 256;
 
 impl Program {
-    /// The program that `word` names: `guest-apps/NAME` or `NAME` of an embedded program, else a file of the host.
-    pub fn resolve(word: &OsStr) -> Result<Self, ProgramError> {
+    /// The program that `word` names: `guest-apps/NAME` or `NAME` of an embedded program, a file of the host, which is put into the
+    /// tree, or else a file that is in the tree already.
+    pub fn resolve(word: &OsStr, tree: &mut Tree) -> Result<Self, ProgramError> {
         if let Some(app) = embedded(word) {
-            return Ok(Self {
-                path: in_bin(app.name),
-                source: Source::Embedded(app),
-            });
+            let path = in_bin(app.name);
+            return Ok(Self { path });
         }
         let shown = || word.to_string_lossy().into_owned();
         let refused = |reason| ProgramError::NotRunnable {
             program: shown(),
             reason,
         };
-        let file = File::open(word).map_err(|error| match error.kind() {
-            ErrorKind::NotFound | ErrorKind::NotADirectory => ProgramError::NotFound {
-                program: shown(),
-                known: known_names(),
+        let file = match File::open(word) {
+            Ok(file) => file,
+            Err(error) => match error.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory => {
+                    return Self::in_tree(word, &[b"/bin"], tree).ok_or_else(|| {
+                        ProgramError::NotFound {
+                            program: shown(),
+                            known: known_names(),
+                        }
+                    });
+                }
+                _ => return Err(refused(NotRunnable::Unreadable(error))),
             },
-            _ => refused(NotRunnable::Unreadable(error)),
-        })?;
-        let file = HostFile::check(file).map_err(refused)?;
+        };
+        let is_there = |path: &[u8]| matches!(tree.get(path), Some(Node::File(_)));
+        let HostFile {
+            file,
+            len,
+            attributes,
+        } = HostFile::check(file, &is_there).map_err(refused)?;
         let path = guest_path(word).ok_or_else(|| refused(NotRunnable::NoName))?;
-        Ok(Self {
-            path,
-            source: Source::Host(file),
+        let node = tree.new_file(Content::Open(Arc::new(file), len), attributes);
+        tree.insert(&path, node)?;
+        Ok(Self { path })
+    }
+
+    /// The program that `word` names in a root: a path, or a name that is looked for where `directories` (as in PATH) say.
+    pub fn resolve_in_root(
+        word: &OsStr,
+        directories: &[u8],
+        tree: &Tree,
+    ) -> Result<Self, ProgramError> {
+        let directories: Vec<&[u8]> = directories.split(|byte| *byte == b':').collect();
+        Self::in_tree(word, &directories, tree).ok_or_else(|| ProgramError::NotInRoot {
+            program: word.to_string_lossy().into_owned(),
         })
+    }
+
+    fn in_tree(word: &OsStr, directories: &[&[u8]], tree: &Tree) -> Option<Self> {
+        let word = word.as_bytes();
+        let is_file = |path: &Vec<u8>| matches!(tree.get(path), Some(Node::File(_)));
+        let path = if word.contains(&b'/') {
+            Some([b"/", word].concat()).filter(is_file)
+        } else {
+            let mut paths = directories
+                .iter()
+                .map(|directory| [directory, word].join(&b'/'));
+            paths.find(is_file)
+        };
+        path.and_then(|path| guest_path(OsStr::from_bytes(&path)))
+            .map(|path| Self { path })
     }
 }
 
@@ -162,26 +196,6 @@ fn embedded(word: &OsStr) -> Option<&'static App> {
     if bare || folder { app(name) } else { None }
 }
 
-/// Where a host file appears in the guest: its path as given, made absolute against `/`.
-fn guest_path(word: &OsStr) -> Option<Vec<u8>> {
-    let mut parts: Vec<&OsStr> = Vec::new();
-    for component in Path::new(word).components() {
-        match component {
-            Component::Normal(part) => parts.push(part),
-            Component::ParentDir => drop(parts.pop()),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-        }
-    }
-    if parts.is_empty() {
-        return None;
-    }
-    let joined: OsString = parts
-        .iter()
-        .flat_map(|part| [OsStr::new("/"), part])
-        .collect();
-    Some(joined.as_bytes().to_vec())
-}
-
 fn known_names() -> String {
     crate::embedded::APPS
         .iter()
@@ -192,7 +206,7 @@ fn known_names() -> String {
 
 impl HostFile {
     /// Looks at a file as execve(2) would.
-    fn check(file: File) -> Result<Self, NotRunnable> {
+    fn check(file: File, is_there: &dyn Fn(&[u8]) -> bool) -> Result<Self, NotRunnable> {
         let metadata = file.metadata().map_err(NotRunnable::Unreadable)?;
         if !metadata.is_file() {
             return Err(NotRunnable::NotAFile);
@@ -206,22 +220,27 @@ impl HostFile {
         let file = Self {
             file,
             len: metadata.len(),
-            mode: metadata.mode() & 0o7777,
-            mtime: metadata.mtime(),
+            attributes: Attributes {
+                mode: metadata.mode() & 0o7777,
+                uid: metadata.uid(),
+                gid: metadata.gid(),
+                mtime: metadata.mtime(),
+                nanoseconds: u32::try_from(metadata.mtime_nsec()).unwrap_or(0),
+            },
         };
         let start = file.read(
             0,
             SCRIPT_HEADER.min(usize::try_from(file.len).unwrap_or(SCRIPT_HEADER)),
         )?;
         if start.starts_with(b"#!") {
-            check_script(&start)?
+            check_script(&start, is_there)?
         } else {
-            file.check_elf(&start)?
+            file.check_elf(&start, is_there)?
         }
         Ok(file)
     }
 
-    fn check_elf(&self, start: &[u8]) -> Result<(), NotRunnable> {
+    fn check_elf(&self, start: &[u8], is_there: &dyn Fn(&[u8]) -> bool) -> Result<(), NotRunnable> {
         const EM_X86_64: u16 = 62;
         const ET_EXEC: u16 = 2;
         const ET_DYN: u16 = 3;
@@ -254,10 +273,14 @@ impl HostFile {
         if size != PROGRAM_HEADER || count * size > MAX_HEADERS {
             return Err(NotRunnable::NotElf);
         }
-        self.check_segments(&self.read(u64_at(start, 32), count * size)?)
+        self.check_segments(&self.read(u64_at(start, 32), count * size)?, is_there)
     }
 
-    fn check_segments(&self, headers: &[u8]) -> Result<(), NotRunnable> {
+    fn check_segments(
+        &self,
+        headers: &[u8],
+        is_there: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<(), NotRunnable> {
         const PT_LOAD: u32 = 1;
         const PT_INTERP: u32 = 3;
         let mut end = 0;
@@ -270,9 +293,11 @@ impl HostFile {
                     let name =
                         self.read(offset, usize::try_from(in_file.min(4096)).unwrap_or(4096))?;
                     let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-                    return Err(NotRunnable::Dynamic(
-                        String::from_utf8_lossy(name).escape_debug().to_string(),
-                    ));
+                    if !is_there(name) {
+                        return Err(NotRunnable::Dynamic(
+                            String::from_utf8_lossy(name).escape_debug().to_string(),
+                        ));
+                    }
                 }
                 PT_LOAD => {
                     if offset.checked_add(in_file).is_none_or(|end| end > self.len) {
@@ -314,8 +339,8 @@ impl HostFile {
     }
 }
 
-/// A script needs its interpreter in the guest, and there only the embedded programs are.
-fn check_script(start: &[u8]) -> Result<(), NotRunnable> {
+/// A script needs its interpreter in the guest.
+fn check_script(start: &[u8], is_there: &dyn Fn(&[u8]) -> bool) -> Result<(), NotRunnable> {
     let line = start[2..]
         .split(|byte| *byte == b'\n')
         .next()
@@ -324,22 +349,11 @@ fn check_script(start: &[u8]) -> Result<(), NotRunnable> {
         .split(|byte| *byte == b' ' || *byte == b'\t')
         .find(|word| !word.is_empty())
         .unwrap_or_default();
-    let known = interpreter
-        .strip_prefix(b"/bin/")
-        .and_then(|name| str::from_utf8(name).ok())
-        .and_then(app);
-    if known.is_some() {
+    if is_there(interpreter) {
         return Ok(());
     }
-    let shown = String::from_utf8_lossy(interpreter)
-        .escape_debug()
-        .to_string();
-    let names = crate::embedded::APPS
-        .iter()
-        .map(|app| format!("/bin/{}", app.name))
-        .collect::<Vec<_>>()
-        .join(", ");
-    Err(NotRunnable::Interpreter(shown, names))
+    let shown = String::from_utf8_lossy(interpreter);
+    Err(NotRunnable::Interpreter(shown.escape_debug().to_string()))
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
@@ -356,6 +370,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::root;
     use proptest::prelude::*;
     use std::fs::Permissions;
     use std::os::fd::FromRawFd;
@@ -372,7 +387,8 @@ mod tests {
 
     /// What is wrong with a file of these bytes, in words.
     fn verdict(bytes: &[u8]) -> String {
-        HostFile::check(file(bytes))
+        let tree = root::build(None, &[]).unwrap();
+        HostFile::check(file(bytes), &|path| tree.get(path).is_some())
             .map_or_else(|reason| reason.to_string(), |_| "runnable".to_owned())
     }
 
@@ -462,7 +478,7 @@ mod tests {
         bytes[0x1000..0x1008].copy_from_slice(b"/lib/ld\0");
         assert_eq!(
             verdict(&bytes),
-            "is dynamically linked, needs /lib/ld; link it with -static"
+            "is dynamically linked, needs /lib/ld; link it with -static, or run it in a root that has its libraries (--root)"
         );
     }
 
@@ -486,17 +502,18 @@ mod tests {
             .set_permissions(Permissions::from_mode(0o644))
             .unwrap();
         assert!(matches!(
-            HostFile::check(plain),
+            HostFile::check(plain, &|_| false),
             Err(NotRunnable::NotExecutable)
         ));
         assert!(matches!(
-            HostFile::check(File::open("/").unwrap()),
+            HostFile::check(File::open("/").unwrap(), &|_| false),
             Err(NotRunnable::NotAFile)
         ));
     }
 
     #[test]
     fn words_are_names_folders_or_files() {
+        let mut tree = root::build(None, &[]).unwrap();
         let name = crate::embedded::APPS[0].name;
         for word in [
             name.to_owned(),
@@ -504,10 +521,10 @@ mod tests {
             format!("./guest-apps/{name}/"),
             format!("/no/guest-apps/{name}"),
         ] {
-            let program = Program::resolve(OsStr::new(&word)).unwrap();
+            let program = Program::resolve(OsStr::new(&word), &mut tree).unwrap();
             assert_eq!(program.path, in_bin(name), "{word}");
         }
-        let status = |word: &str| Program::resolve(OsStr::new(word));
+        let mut status = |word: &str| Program::resolve(OsStr::new(word), &mut tree);
         assert!(matches!(
             status(&format!("./{name}-nosuch")),
             Err(ProgramError::NotFound { .. })
@@ -523,20 +540,26 @@ mod tests {
     }
 
     #[test]
-    fn paths_become_absolute_in_the_guest() {
-        let path =
-            |word: &str| guest_path(OsStr::new(word)).map(|path| String::from_utf8(path).unwrap());
-        for (word, expected) in [
-            ("./a.out", "/a.out"),
-            ("x/y", "/x/y"),
-            ("/tmp/a", "/tmp/a"),
-            ("../../a", "/a"),
-            ("x/../y//z/.", "/y/z"),
+    fn a_root_is_searched_as_a_shell_would() {
+        let tree = root::build(None, &[]).unwrap();
+        let name = crate::embedded::APPS[0].name;
+        let find = |word: &str| {
+            let found = Program::resolve_in_root(OsStr::new(word), b"/usr/bin:/bin", &tree);
+            found.map(|program| program.path)
+        };
+        for word in [
+            name.to_owned(),
+            format!("bin/{name}"),
+            format!("/bin/./{name}"),
         ] {
-            assert_eq!(path(word).as_deref(), Some(expected));
+            assert_eq!(find(&word).unwrap(), in_bin(name), "{word}");
         }
-        assert_eq!(path("/"), None);
-        assert_eq!(path(".."), None);
+        for word in ["nosuch", "/bin", "", "/"] {
+            assert!(
+                matches!(find(word), Err(ProgramError::NotInRoot { .. })),
+                "{word}"
+            );
+        }
     }
 
     proptest! {

@@ -8,6 +8,7 @@ use crate::epitaph;
 use crate::exit::{End, Fault};
 use crate::program::{Program, ProgramError};
 use crate::report::Report;
+use crate::root::{self, RootError};
 use crate::say::{answer, complain, remark};
 use crate::signals::Stop;
 use crate::stats::Timeline;
@@ -27,12 +28,20 @@ const NOT_FOUND: u8 = 127;
 /// What a process ended by a signal has as status, less the signal's number (POSIX shells).
 const SIGNALLED: u8 = 128;
 
+/// PATH where only the programs inside forkvm are.
+const PROGRAMS_PATH: &str = "/bin";
+/// PATH in a root, as Docker sets it.
+const ROOT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Why no guest ran.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// There is nothing to run.
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// There is no root for it.
+    #[error(transparent)]
+    Root(#[from] RootError),
     /// There is no VM to run it in.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -41,9 +50,11 @@ pub enum RunError {
 impl RunError {
     fn status(&self) -> u8 {
         match self {
-            Self::Program(ProgramError::NotFound { .. }) => NOT_FOUND,
+            Self::Program(ProgramError::NotFound { .. } | ProgramError::NotInRoot { .. }) => {
+                NOT_FOUND
+            }
             Self::Program(ProgramError::NotRunnable { .. }) => NOT_RUNNABLE,
-            Self::Build(_) => FAILED,
+            Self::Program(ProgramError::Root(_)) | Self::Root(_) | Self::Build(_) => FAILED,
         }
     }
 }
@@ -80,13 +91,27 @@ fn run(args: RunArgs) -> Result<u8, RunError> {
     Ok(status)
 }
 
-/// Turns options into a configuration; the program is found and checked.
-fn configure(args: &RunArgs) -> Result<VmConfig, ProgramError> {
-    let program = Program::resolve(&args.program)?;
-    let environment = environment(&args.env, |name| std::env::var_os(name));
+/// Turns options into a configuration; the root is read, the program is found and checked.
+fn configure(args: &RunArgs) -> Result<VmConfig, RunError> {
+    let mut root = root::build(args.root.as_deref(), &args.file)?;
+    let default_path = if args.root.is_some() {
+        ROOT_PATH
+    } else {
+        PROGRAMS_PATH
+    };
+    let environment = environment(default_path, &args.env, |name| std::env::var_os(name));
+    let program = if args.root.is_some() {
+        let path = environment
+            .iter()
+            .find_map(|variable| variable.as_bytes().strip_prefix(b"PATH="));
+        Program::resolve_in_root(&args.program, path.unwrap_or_default(), &root)?
+    } else {
+        Program::resolve(&args.program, &mut root)?
+    };
     Ok(VmConfig {
         memory: args.memory,
         platform: args.platform.into(),
+        root,
         launch: Some(Launch {
             program,
             arguments: args.arguments(),
@@ -101,8 +126,12 @@ fn configure(args: &RunArgs) -> Result<VmConfig, ProgramError> {
 
 /// `NAME=VALUE` strings: PATH, and what `-e` says; the last word on a name counts. A name alone takes the
 /// host's value, and nothing if the host has none.
-fn environment(options: &[OsString], host: impl Fn(&OsStr) -> Option<OsString>) -> Vec<OsString> {
-    let mut variables = BTreeMap::from([(b"PATH".to_vec(), b"/bin".to_vec())]);
+fn environment(
+    path: &str,
+    options: &[OsString],
+    host: impl Fn(&OsStr) -> Option<OsString>,
+) -> Vec<OsString> {
+    let mut variables = BTreeMap::from([(b"PATH".to_vec(), path.into())]);
     for option in options {
         let text = option.as_bytes();
         let (name, value) = match text.iter().position(|byte| *byte == b'=') {
@@ -174,6 +203,7 @@ mod tests {
         let host = |name: &OsStr| (name == "HOME").then(|| OsString::from("/root"));
         let variables = |options: &[&str]| {
             environment(
+                PROGRAMS_PATH,
                 &options.iter().map(OsString::from).collect::<Vec<_>>(),
                 host,
             )

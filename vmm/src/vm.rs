@@ -82,10 +82,7 @@ impl Vm {
         timeline.mark("open KVM");
         let ram = Arc::new(GuestRam::allocate(config.memory)?);
         let image_base = ram.end().max(HIGH_RAM_GPA).next_multiple_of(LARGE_PAGE);
-        let image = Image::build(
-            config.launch.as_ref().map(|launch| &launch.program),
-            image_base,
-        )?;
+        let image = Image::build(&config.root, image_base)?;
         timeline.mark("root image");
         let vm = kvm::create_vm(&kvm)?;
         timeline.mark("create VM");

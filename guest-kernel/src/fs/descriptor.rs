@@ -17,6 +17,8 @@ use linux_raw_sys::general::{O_CLOEXEC, O_DIRECT, O_NONBLOCK, O_PATH, O_RDONLY, 
 pub struct FsContext {
     /// Current directory.
     pub cwd: Inode,
+    /// What it sees as `/` (chroot(2)).
+    pub root: Inode,
     /// umask(2).
     pub umask: u32,
 }
@@ -26,6 +28,7 @@ impl Default for FsContext {
     fn default() -> Self {
         Self {
             cwd: Inode::ROOT,
+            root: Inode::ROOT,
             umask: 0o022,
         }
     }
@@ -62,6 +65,36 @@ impl FileSystem {
                 .expect("the table was empty");
         }
         self.tables.insert(table)
+    }
+
+    /// A copy of current directory, root and umask for fork.
+    pub fn copy_context(&mut self, context: Id<FsContext>) -> Id<FsContext> {
+        let copy = self.contexts[context].clone();
+        self.hold(copy.cwd);
+        self.hold(copy.root);
+        self.contexts.insert(copy)
+    }
+
+    /// One owner of a context less. A directory may be given up with it: see [`give_back_frames`](Self::give_back_frames).
+    pub fn release_context(&mut self, context: Id<FsContext>) {
+        if let Some(context) = self.contexts.release(context) {
+            self.let_go(context.cwd);
+            self.let_go(context.root);
+        }
+    }
+
+    /// chdir(2) to a directory.
+    pub fn change_directory(&mut self, context: Id<FsContext>, directory: Inode) {
+        self.hold(directory);
+        let old = core::mem::replace(&mut self.contexts[context].cwd, directory);
+        self.let_go(old);
+    }
+
+    /// chroot(2) to a directory.
+    pub fn change_root(&mut self, context: Id<FsContext>, directory: Inode) {
+        self.hold(directory);
+        let old = core::mem::replace(&mut self.contexts[context].root, directory);
+        self.let_go(old);
     }
 
     /// A copy of a table for fork: the same open files, one owner more each.
@@ -245,7 +278,7 @@ impl FileSystem {
     pub fn bytes_to_read(&mut self, id: Id<OpenFile>) -> Result<u32, Errno> {
         let file = &self.files[id];
         let bytes = match file.kind {
-            FileKind::Image { size, .. } => size.saturating_sub(file.offset),
+            FileKind::Regular => self.file_size(file.inode).saturating_sub(file.offset),
             FileKind::Pipe(pipe) => self.pipes[pipe].len() as u64,
             FileKind::Console(_) => {
                 self.console.fill();

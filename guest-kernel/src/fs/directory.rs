@@ -7,7 +7,8 @@ use super::FileSystem;
 use super::file::{FileKind, OpenFile};
 use super::inode::Inode;
 use super::io::Sink;
-use super::proc::Processes;
+use super::node::Node;
+use super::proc::{NoProcesses, Processes};
 use crate::arena::Id;
 use crate::errno::Errno;
 use alloc::borrow::Cow;
@@ -91,6 +92,9 @@ impl FileSystem {
         position: u64,
         processes: &dyn Processes,
     ) -> Option<Entry<'_>> {
+        if self.is_removed(directory) {
+            return None;
+        }
         let own = match position {
             0 => {
                 return Some(Entry {
@@ -109,15 +113,7 @@ impl FileSystem {
             _ => position - 2,
         };
         match directory {
-            Inode::Image(number) => {
-                let child = self.image.child(self.image.entry(number), own)?;
-                let name = Cow::Borrowed(self.image.name(self.image.entry(child)));
-                Some(Entry {
-                    name,
-                    inode: Inode::Image(child),
-                    next: position + 1,
-                })
-            }
+            Inode::Image(_) | Inode::Node(_) => self.tree_entry(directory, own),
             Inode::Proc(node) => {
                 let (found, child) = node.child(own, processes)?;
                 Some(Entry {
@@ -128,6 +124,36 @@ impl FileSystem {
             }
             Inode::Pipe(_) | Inode::Console(_) => None,
         }
+    }
+
+    /// The entry at a place or the next one behind it: first what the image has and nobody has hidden, then the directory's own
+    /// entries in the order they were made.
+    fn tree_entry(&self, directory: Inode, place: u64) -> Option<Entry<'_>> {
+        let own = self.node(directory).and_then(Node::entries);
+        let image_len = match directory {
+            Inode::Image(number) => {
+                let parent = self.image.entry(number);
+                for at in place..parent.size {
+                    let child = self.image.child(parent, at)?;
+                    let name = self.image.name(self.image.entry(child));
+                    if own.is_none_or(|own| own.get(name).is_none()) {
+                        return Some(Entry {
+                            name: Cow::Borrowed(name),
+                            inode: self.lookup(directory, name, &NoProcesses)?,
+                            next: at + 3,
+                        });
+                    }
+                }
+                parent.size
+            }
+            _ => 0,
+        };
+        let (order, name, inode) = own?.from(place.saturating_sub(image_len))?;
+        Some(Entry {
+            name: Cow::Borrowed(name),
+            inode,
+            next: image_len + order + 3,
+        })
     }
 }
 

@@ -9,12 +9,14 @@ use super::FileSystem;
 use super::console::Stream;
 use super::inode::Inode;
 use super::io::{Sink, Source, put_zeros};
+use super::node::Content;
 use super::pipe::Pipe;
 use crate::arena::Id;
 use crate::errno::Errno;
 use crate::kernel::Random;
-use crate::memory::PhysAddr;
-use linux_raw_sys::general::{O_ACCMODE, O_DIRECT, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_WRONLY};
+use linux_raw_sys::general::{
+    O_ACCMODE, O_APPEND, O_DIRECT, O_NOATIME, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_WRONLY,
+};
 use linux_raw_sys::general::{SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_MAX, SEEK_SET};
 
 /// Open file descriptions at most (Linux's fs.file-max): bounds the kernel's heap.
@@ -27,13 +29,8 @@ pub enum FileKind {
     Path,
     /// A directory.
     Directory,
-    /// A file of the root image: its extent.
-    Image {
-        /// First byte.
-        data: PhysAddr,
-        /// Bytes.
-        size: u64,
-    },
+    /// A regular file.
+    Regular,
     /// /dev/null.
     Null,
     /// /dev/zero.
@@ -84,13 +81,24 @@ impl OpenFile {
 }
 
 impl FileSystem {
+    /// ENFILE if no further file may be open.
+    pub(super) fn room_for_file(&self) -> Result<(), Errno> {
+        if self.files.len() < MAX_OPEN_FILES {
+            Ok(())
+        } else {
+            Err(Errno::ENFILE)
+        }
+    }
+
     /// Takes an open file in. ENFILE. A pipe end must have been counted already.
     pub(super) fn add_file(&mut self, file: OpenFile) -> Result<Id<OpenFile>, Errno> {
-        if self.files.len() >= MAX_OPEN_FILES {
-            return Err(Errno::ENFILE);
-        }
+        self.room_for_file()?;
         if let FileKind::Console(Stream::Output | Stream::Error | Stream::Terminal) = file.kind {
             self.console.output_holders += 1;
+        }
+        if let Some(node) = self.node_mut(file.inode) {
+            node.holders += 1;
+            node.writers += u32::from(file.kind == FileKind::Regular && file.writable());
         }
         Ok(self.files.insert(file))
     }
@@ -101,6 +109,11 @@ impl FileSystem {
             return;
         };
         match file.kind {
+            FileKind::Regular if file.writable() => {
+                if let Some(node) = self.node_mut(file.inode) {
+                    node.writers -= 1;
+                }
+            }
             FileKind::Pipe(pipe) => {
                 let object = &mut self.pipes[pipe];
                 object.readers -= u32::from(file.readable());
@@ -108,6 +121,9 @@ impl FileSystem {
                 object.wake_all(&mut self.woken);
                 if let Some(pipe) = self.pipes.release(pipe) {
                     pipe.into_frames().for_each(|frame| self.put_aside(frame));
+                    if let Some(node) = self.node_mut(file.inode) {
+                        node.content = Content::Fifo(None);
+                    }
                 }
             }
             FileKind::Console(Stream::Output | Stream::Error | Stream::Terminal) => {
@@ -115,6 +131,7 @@ impl FileSystem {
             }
             _ => {}
         }
+        self.let_go(file.inode);
     }
 
     /// Reads at `at`, or at the file's position and moves it; how many bytes, 0 at the end.
@@ -133,14 +150,14 @@ impl FileSystem {
         match file.kind {
             FileKind::Path => Err(Errno::EBADF),
             FileKind::Directory => Err(Errno::EISDIR),
-            FileKind::Image { data, size } => {
-                let from = at.unwrap_or(file.offset).min(size);
-                let wanted = (size - from).min(sink.room() as u64);
-                let moved = sink.put(self.window.bytes(PhysAddr(data.0 + from), wanted));
+            FileKind::Regular => {
+                let (inode, from) = (file.inode, at.unwrap_or(file.offset));
+                let moved = self.read_regular(inode, from, sink)?;
                 if at.is_none() {
-                    file.offset += moved as u64;
+                    self.files[id].offset = from.saturating_add(moved as u64);
                 }
-                some_or_fault(moved, wanted > 0)
+                self.note_access(id);
+                Ok(moved)
             }
             FileKind::Null => Ok(0),
             FileKind::Zero | FileKind::Full => {
@@ -153,6 +170,16 @@ impl FileSystem {
             }
             FileKind::Console(_) => self.console.read(sink),
             FileKind::Pipe(pipe) => self.pipes[pipe].read(self.window, sink, &mut self.woken),
+        }
+    }
+
+    /// Where in a regular file a write goes: `None` for all others.
+    pub fn place_of_write(&self, id: Id<OpenFile>, at: Option<u64>) -> Option<u64> {
+        let file = &self.files[id];
+        match file.kind {
+            FileKind::Regular if file.flags & O_APPEND != 0 => Some(self.file_size(file.inode)),
+            FileKind::Regular => Some(at.unwrap_or(file.offset)),
+            _ => None,
         }
     }
 
@@ -170,7 +197,16 @@ impl FileSystem {
         }
         match file.kind {
             // None of these can be opened for writing.
-            FileKind::Path | FileKind::Directory | FileKind::Image { .. } => Err(Errno::EBADF),
+            FileKind::Path | FileKind::Directory => Err(Errno::EBADF),
+            FileKind::Regular => {
+                let inode = file.inode;
+                let place = self.place_of_write(id, at).unwrap_or(0);
+                let moved = self.write_regular(inode, place, source)?;
+                if at.is_none() {
+                    self.files[id].offset = place + moved as u64;
+                }
+                Ok(moved)
+            }
             FileKind::Null | FileKind::Zero | FileKind::Random => {
                 let all = source.left();
                 source.skip(all);
@@ -185,17 +221,34 @@ impl FileSystem {
         }
     }
 
+    /// st_atime moves as with the mount option relatime: if it is not behind the other times, or a day old.
+    fn note_access(&mut self, id: Id<OpenFile>) {
+        const DAY: i64 = 24 * 60 * 60;
+        let (inode, flags) = (self.files[id].inode, self.files[id].flags);
+        let now = self.now();
+        if flags & O_NOATIME == 0
+            && let Some(node) = self.node_mut(inode)
+        {
+            let times = &mut node.times;
+            let is_old = times.accessed <= times.modified.max(times.changed)
+                || now.seconds - times.accessed.seconds >= DAY;
+            if is_old {
+                times.accessed = now;
+            }
+        }
+    }
+
     /// lseek(2): the new position. ESPIPE, EINVAL, ENXIO.
     pub fn seek(&mut self, id: Id<OpenFile>, offset: i64, whence: u32) -> Result<u64, Errno> {
-        let file = &mut self.files[id];
         if whence > SEEK_MAX {
             return Err(Errno::EINVAL);
         }
+        let file = &self.files[id];
         if !file.seekable() {
             return Err(Errno::ESPIPE);
         }
         let size = match file.kind {
-            FileKind::Image { size, .. } => size,
+            FileKind::Regular => self.file_size(file.inode),
             // Linux's null_lseek: the position of these is always 0. Random numbers have none to move.
             FileKind::Null | FileKind::Zero | FileKind::Full => return Ok(0),
             FileKind::Random => return Ok(file.offset),
@@ -205,28 +258,36 @@ impl FileSystem {
             SEEK_SET => Some(offset),
             SEEK_CUR => file.offset.cast_signed().checked_add(offset),
             SEEK_END if file.kind != FileKind::Directory => size.cast_signed().checked_add(offset),
-            // Image files have no holes but the one at their end.
-            SEEK_DATA | SEEK_HOLE if file.kind != FileKind::Directory => {
-                if offset < 0 || offset.cast_unsigned() >= size {
-                    return Err(Errno::ENXIO);
-                }
-                Some(if whence == SEEK_DATA {
-                    offset
-                } else {
-                    size.cast_signed()
-                })
+            SEEK_DATA | SEEK_HOLE if file.kind == FileKind::Regular => {
+                Some(self.seek_data(file.inode, size, offset, whence == SEEK_DATA)?)
             }
             _ => None,
         };
-        file.offset = position
+        let position = position
             .and_then(|position| u64::try_from(position).ok())
             .ok_or(Errno::EINVAL)?;
-        Ok(file.offset)
+        self.files[id].offset = position;
+        Ok(position)
+    }
+
+    /// SEEK_DATA and SEEK_HOLE. ENXIO behind the last data, and behind the end.
+    fn seek_data(&self, inode: Inode, size: u64, offset: i64, data: bool) -> Result<i64, Errno> {
+        let from = u64::try_from(offset)
+            .ok()
+            .filter(|from| *from < size)
+            .ok_or(Errno::ENXIO)?;
+        let found = match self.pages(inode) {
+            Some(pages) if data => pages.next_data(&self.window, from).ok_or(Errno::ENXIO)?,
+            Some(pages) => pages.next_hole(&self.window, from),
+            None if data => from,
+            None => size,
+        };
+        Ok(found.cast_signed())
     }
 }
 
 /// Moving nothing where something could have been moved is a fault.
-fn some_or_fault(moved: usize, wanted: bool) -> Result<usize, Errno> {
+pub(super) fn some_or_fault(moved: usize, wanted: bool) -> Result<usize, Errno> {
     if moved == 0 && wanted {
         Err(Errno::EFAULT)
     } else {

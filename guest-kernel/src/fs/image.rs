@@ -25,7 +25,11 @@ const MISSING: ImageEntry = ImageEntry {
     data: 0,
     size: 0,
     mtime: 0,
+    mtime_nanoseconds: 0,
     nlink: 0,
+    uid: 0,
+    gid: 0,
+    same_as: 0,
     reserved: 0,
 };
 
@@ -56,6 +60,14 @@ impl Image {
     /// Entry by number.
     pub fn entry(&self, number: u32) -> &ImageEntry {
         self.entries().get(number as usize).unwrap_or(&MISSING)
+    }
+
+    /// The entry that stands for a file with several hard links.
+    pub fn canonical(&self, number: u32) -> u32 {
+        match self.entry(number).same_as {
+            0 => number,
+            other => other,
+        }
     }
 
     /// Name of an entry, at most NAME_MAX bytes; empty for the root.

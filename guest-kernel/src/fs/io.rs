@@ -100,6 +100,11 @@ impl<'a> UserBuffers<'a> {
         }
     }
 
+    /// Takes no more than `bytes` from here on.
+    pub fn limit(&mut self, bytes: u64) {
+        self.left = self.left.min(usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
+
     /// The current buffer's address and how much of `wanted` it holds.
     fn front(&mut self, wanted: usize) -> Option<(u64, usize)> {
         while let [first, rest @ ..] = self.segments {
@@ -215,6 +220,41 @@ impl Source for Bytes<'_> {
 
     fn skip(&mut self, count: usize) {
         self.bytes = &self.bytes[count.min(self.bytes.len())..];
+    }
+
+    fn frames(&mut self) -> &mut Frames {
+        self.frames
+    }
+}
+
+/// Memory of the kernel's, as a sink (sendfile).
+#[derive(Debug)]
+pub struct Buffer<'a> {
+    bytes: &'a mut [u8],
+    used: usize,
+    frames: &'a mut Frames,
+}
+
+impl<'a> Buffer<'a> {
+    /// An empty one.
+    pub fn new(bytes: &'a mut [u8], frames: &'a mut Frames) -> Self {
+        Self {
+            bytes,
+            used: 0,
+            frames,
+        }
+    }
+}
+
+impl Sink for Buffer<'_> {
+    fn room(&self) -> usize {
+        self.bytes.len() - self.used
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> usize {
+        self.bytes[self.used..self.used + bytes.len()].copy_from_slice(bytes);
+        self.used += bytes.len();
+        bytes.len()
     }
 
     fn frames(&mut self) -> &mut Frames {

@@ -6,9 +6,12 @@ use super::console::Stream;
 use super::file::{FileKind, OpenFile};
 use super::inode::{Inode, make_device};
 use super::path::{Last, LastLink, Viewpoint};
+use super::proc::Processes;
+use super::tree::{NewFile, Owner, Place};
 use crate::arena::Id;
 use crate::errno::Errno;
-use forkvm_abi::image::mode::{S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG};
+use alloc::rc::Rc;
+use forkvm_abi::image::mode::{S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG};
 use linux_raw_sys::general::{
     O_ACCMODE, O_APPEND, O_CLOEXEC, O_CREAT, O_DIRECT, O_DIRECTORY, O_DSYNC, O_EXCL, O_LARGEFILE,
     O_NOATIME, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, O_SYNC, O_TMPFILE, O_TRUNC,
@@ -44,12 +47,15 @@ const CREATION_FLAGS: u32 = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC;
 const FASYNC: u32 = linux_raw_sys::general::FASYNC;
 
 impl FileSystem {
-    /// Opens a path. `view.last_link` is set from the flags. All of open(2)'s errors but EMFILE.
+    /// Opens a path, or makes a file there that has `mode` (without the umask's bits) and `owner`. `view.last_link` is set from the flags. All of
+    /// open(2)'s errors but EMFILE.
     pub fn open(
         &mut self,
         view: &Viewpoint<'_>,
         path: &[u8],
         flags: u32,
+        mode: u32,
+        owner: Owner,
     ) -> Result<Id<OpenFile>, Errno> {
         let flags = effective_flags(flags)?;
         let creates = flags & O_CREAT != 0;
@@ -60,16 +66,56 @@ impl FileSystem {
             false => LastLink::Follow,
         };
         let view = Viewpoint { last_link, ..*view };
-        let walk = self.walk(&view, path)?;
-        if creates && walk.trailing_slash && matches!(walk.last, Last::Name(_)) {
-            return Err(Errno::EISDIR);
+        let (place, found) = {
+            let walk = self.walk(&view, path)?;
+            if creates && walk.trailing_slash && matches!(walk.last, Last::Name(_)) {
+                return Err(Errno::EISDIR);
+            }
+            match walk.inode {
+                None if creates => (Place::of(&walk), None),
+                _ => (None, Some(walk.existing(self)?)),
+            }
+        };
+        let new = NewFile {
+            mode: S_IFREG | mode & 0o7777,
+            owner,
+            rdev: 0,
+            target: &[],
+        };
+        match (place, found) {
+            (Some(place), _) => {
+                self.room_for_file()?;
+                let inode = self.make(place.directory, &place.name, &new)?;
+                self.add_opened(inode, FileKind::Regular, flags)
+            }
+            (None, Some(directory)) if flags & O_TMPFILE == O_TMPFILE => {
+                self.open_nameless(directory, &new, flags)
+            }
+            (None, Some(inode)) => self.open_existing(inode, flags, exclusive, view.processes),
+            (None, None) => Err(Errno::ENOENT),
         }
-        if walk.inode.is_none() && creates {
-            // A new file would be made here, in a read-only file system.
-            return Err(Errno::EROFS);
+    }
+
+    /// O_TMPFILE: a file without a name. ENOTDIR, EOPNOTSUPP in /proc, ENOSPC.
+    fn open_nameless(
+        &mut self,
+        directory: Inode,
+        new: &NewFile<'_>,
+        flags: u32,
+    ) -> Result<Id<OpenFile>, Errno> {
+        if !self.is_directory(directory) {
+            return Err(Errno::ENOTDIR);
         }
-        let inode = walk.existing(self)?;
-        self.open_existing(inode, flags, exclusive)
+        if matches!(directory, Inode::Proc(_)) {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        self.room_for_file()?;
+        let inode = self.make_nameless(directory, new)?;
+        let node = self.own(inode)?;
+        node.links = 0;
+        node.linkable = flags & O_EXCL == 0;
+        node.place = Some((directory, Rc::from(&b"#"[..])));
+        self.add_opened(inode, FileKind::Regular, flags)
     }
 
     fn open_existing(
@@ -77,6 +123,7 @@ impl FileSystem {
         inode: Inode,
         flags: u32,
         exclusive: bool,
+        processes: &dyn Processes,
     ) -> Result<Id<OpenFile>, Errno> {
         let metadata = self.metadata(inode);
         let directory = metadata.is(S_IFDIR);
@@ -89,9 +136,6 @@ impl FileSystem {
         if flags & O_DIRECTORY != 0 && !directory {
             return Err(Errno::ENOTDIR);
         }
-        if flags & O_TMPFILE == O_TMPFILE {
-            return Err(Errno::EROFS);
-        }
         if flags & O_PATH != 0 {
             return self.add_file(OpenFile {
                 inode,
@@ -101,13 +145,37 @@ impl FileSystem {
             });
         }
         let writes = flags & O_ACCMODE != O_RDONLY || flags & O_TRUNC != 0;
-        match metadata.mode & forkvm_abi::image::mode::S_IFMT {
+        match metadata.mode & S_IFMT {
             S_IFLNK => return Err(Errno::ELOOP),
             S_IFDIR if writes => return Err(Errno::EISDIR),
-            S_IFREG if writes => return Err(Errno::EROFS),
+            S_IFREG if writes => self.may_write(inode, processes)?,
             _ => {}
         }
+        if metadata.is(S_IFIFO) && matches!(inode, Inode::Image(_) | Inode::Node(_)) {
+            return self.open_fifo(inode, flags);
+        }
+        self.room_for_file()?;
         let kind = self.kind_of(inode, metadata.mode, metadata.rdev)?;
+        self.add_opened(inode, kind, flags)
+    }
+
+    /// A regular file may be opened for writing. ETXTBSY if it is being executed, ENOSPC, EPERM in /proc.
+    pub fn may_write(&mut self, inode: Inode, processes: &dyn Processes) -> Result<(), Errno> {
+        if processes.is_running(inode) {
+            return Err(Errno::ETXTBSY);
+        }
+        match inode {
+            Inode::Image(_) | Inode::Node(_) => self.own(inode).map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn add_opened(
+        &mut self,
+        inode: Inode,
+        kind: FileKind,
+        flags: u32,
+    ) -> Result<Id<OpenFile>, Errno> {
         self.add_file(OpenFile {
             inode,
             kind,
@@ -118,12 +186,9 @@ impl FileSystem {
 
     /// How a file of this type behaves. ENXIO for a device that nobody drives.
     fn kind_of(&self, inode: Inode, mode: u32, rdev: u64) -> Result<FileKind, Errno> {
-        match (inode, mode & forkvm_abi::image::mode::S_IFMT) {
+        match (inode, mode & S_IFMT) {
             (_, S_IFDIR) => Ok(FileKind::Directory),
-            (Inode::Image(number), S_IFREG) => {
-                let (data, size) = self.image.extent(self.image.entry(number));
-                Ok(FileKind::Image { data, size })
-            }
+            (Inode::Image(_) | Inode::Node(_), S_IFREG) => Ok(FileKind::Regular),
             (_, S_IFCHR) => self.device(rdev),
             _ => Err(Errno::ENXIO),
         }

@@ -63,6 +63,8 @@ pub enum LastLink {
 pub struct Viewpoint<'a> {
     /// Where a relative path starts.
     pub start: Inode,
+    /// Where an absolute path starts, and above which `..` does not lead (chroot(2)).
+    pub root: Inode,
     /// What becomes of a symbolic link as the last component.
     pub last_link: LastLink,
     /// What /proc shows.
@@ -76,6 +78,7 @@ impl FileSystem {
         self.walk(
             &Viewpoint {
                 start: cwd,
+                root: Inode::ROOT,
                 last_link: if follow {
                     LastLink::Follow
                 } else {
@@ -98,7 +101,7 @@ impl FileSystem {
             return Err(Errno::ENAMETOOLONG);
         }
         let mut at = if path[0] == b'/' {
-            Inode::ROOT
+            view.root
         } else {
             view.start
         };
@@ -132,6 +135,7 @@ impl FileSystem {
             let trailing_slash = result.trailing_slash || (is_last && !tail.is_empty());
             let (last, inode) = match name {
                 b"." => (Last::Dot, Some(at)),
+                b".." if at == view.root => (Last::DotDot, Some(at)),
                 b".." => (Last::DotDot, Some(self.parent(at))),
                 _ => (Last::Name(name), self.lookup(at, name, view.processes)),
             };
@@ -172,7 +176,7 @@ impl FileSystem {
                     Target::Path([]) => return Err(Errno::ENOENT),
                     Target::Path(text) => {
                         if text[0] == b'/' {
-                            at = Inode::ROOT;
+                            at = view.root;
                             result = Walk {
                                 directory: at,
                                 last: Last::Root,

@@ -51,6 +51,8 @@ pub struct Pipe {
     pub readers: u32,
     /// Open files that write to it.
     pub writers: u32,
+    /// How often it has been opened for reading, and for writing: who opens a FIFO waits for the other number to change.
+    pub opened: [u32; 2],
     buffers: VecDeque<Buffer>,
     limit: usize,
     waiting_readers: WaitQueue,
@@ -64,10 +66,21 @@ impl Pipe {
             number,
             readers: 1,
             writers: 1,
+            opened: [1; 2],
             buffers: VecDeque::new(),
             limit: DEFAULT_BUFFERS,
             waiting_readers: WaitQueue::new(),
             waiting_writers: WaitQueue::new(),
+        }
+    }
+
+    /// The pipe of a FIFO that nobody has open yet.
+    pub fn of_fifo(number: u64) -> Self {
+        Self {
+            readers: 0,
+            writers: 0,
+            opened: [0; 2],
+            ..Self::new(number)
         }
     }
 
@@ -214,6 +227,11 @@ impl Pipe {
     /// A write of a page would find no room.
     pub fn is_full(&self) -> bool {
         self.buffers.len() >= self.limit
+    }
+
+    /// Bytes that a write finds room for at least.
+    pub fn room(&self) -> usize {
+        self.limit.saturating_sub(self.buffers.len()) * PAGE
     }
 
     /// Bytes it holds at most (F_GETPIPE_SZ).

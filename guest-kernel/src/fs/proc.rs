@@ -17,6 +17,18 @@ pub trait Processes: core::fmt::Debug {
     fn program(&self, pid: u32) -> Option<Option<Inode>>;
     /// The lowest pid above `pid`.
     fn next_after(&self, pid: u32) -> Option<u32>;
+
+    /// Whether some process runs the program.
+    fn is_running(&self, program: Inode) -> bool {
+        let mut pid = 0;
+        while let Some(next) = self.next_after(pid) {
+            if self.program(next).flatten() == Some(program) {
+                return true;
+            }
+            pid = next;
+        }
+        false
+    }
 }
 
 /// The view of somebody who is no process (the kernel as it starts the first program).

@@ -75,7 +75,7 @@ impl AddressSpace {
     /// mincore(2) for one page: whether an access would find it in memory. ENOMEM if it is not mapped.
     pub fn is_resident(&self, frames: &Frames, address: u64) -> Result<bool, Errno> {
         let vma = self.vmas.find(address).ok_or(Errno::ENOMEM)?;
-        Ok(matches!(vma.source, Source::Image { .. }) || self.translate(frames, address).is_some())
+        Ok(vma.has(flag::FILE) || self.translate(frames, address).is_some())
     }
 
     /// The part of the next region in a range.

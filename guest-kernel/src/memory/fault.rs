@@ -7,7 +7,7 @@
 use super::address::{Frame, PhysAddr, page_down};
 use super::frames::{Frames, OutOfFrames};
 use super::page_table::frame_of;
-use super::shared::SharedPages;
+use super::shared::{NoPage, SharedPages};
 use super::space::AddressSpace;
 use super::vma::{PROTECTION, STACK_GUARD_BYTES, Source, Vma};
 use forkvm_abi::PAGE_SIZE;
@@ -199,13 +199,16 @@ impl AddressSpace {
             Source::Anonymous => fault.anonymous(frames),
             Source::Image { data, size } => fault.image(frames, *data, *size),
             Source::Shared(pages) => fault.shared(frames, pages),
+            Source::Private(pages) => fault.private(frames, pages),
         };
         match mapped {
             Ok(pages) => {
                 self.usage.resident += pages;
                 FaultOutcome::Resolved
             }
-            Err(OutOfFrames) => FaultOutcome::OutOfMemory,
+            Err(NoPage::OutOfFrames) => FaultOutcome::OutOfMemory,
+            // As on Linux when a hole of a file on a full file system is touched.
+            Err(NoPage::OverQuota) => FaultOutcome::BeyondFile,
         }
     }
 
@@ -249,7 +252,7 @@ struct AbsentPage<'a> {
 
 impl AbsentPage<'_> {
     /// Zeros: the shared frame of them for a read, frames of its own for a write.
-    fn anonymous(&self, frames: &mut Frames) -> Result<u64, OutOfFrames> {
+    fn anonymous(&self, frames: &mut Frames) -> Result<u64, NoPage> {
         if !self.write {
             let zero = frames.zero_frame();
             let bits = self.vma.borrowed_bits() | UNCOUNTED;
@@ -278,7 +281,7 @@ impl AbsentPage<'_> {
     }
 
     /// A page of a file: the image's own frames for reading, with their neighbours; a copy for writing.
-    fn image(&self, frames: &mut Frames, data: u64, size: u64) -> Result<u64, OutOfFrames> {
+    fn image(&self, frames: &mut Frames, data: u64, size: u64) -> Result<u64, NoPage> {
         let frame_for = |page| Frame::containing(PhysAddr(data + self.vma.offset_of(page)));
         let mut mapped = 0;
         if self.write {
@@ -302,13 +305,39 @@ impl AbsentPage<'_> {
     }
 
     /// A page of a shared object, which keeps a reference of its own.
-    fn shared(&self, frames: &mut Frames, pages: &SharedPages) -> Result<u64, OutOfFrames> {
-        let frame = pages.frame(frames, self.vma.offset_of(self.page))?;
+    fn shared(&self, frames: &mut Frames, pages: &SharedPages) -> Result<u64, NoPage> {
+        let frame = pages.writable(frames, self.page_of_file())?;
         frames.share(frame);
         frames
             .window
             .set_word(self.slot, frame.address().0 | self.vma.own_bits());
         Ok(1)
+    }
+
+    /// A page of a file in memory: the file's own frame for reading, a copy for writing.
+    fn private(&self, frames: &mut Frames, pages: &SharedPages) -> Result<u64, NoPage> {
+        let page = self.page_of_file();
+        let frame = match pages.readable(frames, page) {
+            Some(frame) => frame,
+            None => pages.writable(frames, page)?,
+        };
+        let entry = if self.write {
+            own_copy(frames, frame)?.address().0 | self.vma.own_bits()
+        } else {
+            frames.share(frame);
+            let uncounted = match frames.references(frame) {
+                Some(_) => 0,
+                None => UNCOUNTED,
+            };
+            frame.address().0 | self.vma.borrowed_bits() | uncounted
+        };
+        frames.window.set_word(self.slot, entry);
+        Ok(1)
+    }
+
+    /// Number of the page in the file or shared object.
+    fn page_of_file(&self) -> u64 {
+        self.vma.offset_of(self.page) / PAGE_SIZE
     }
 
     /// The pages of the aligned window of `pages` (at most 512) around the fault, as far as the

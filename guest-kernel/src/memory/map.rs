@@ -32,8 +32,8 @@ pub enum Placement {
 }
 
 /// A mapping to be made. `flags` are abi::inspect::vma bits beyond the protection (SHARED, GROWS_DOWN,
-/// STACK, HEAP) and [`NO_RESERVE`].
-#[derive(Clone, Copy, Debug)]
+/// STACK, HEAP), [`NO_RESERVE`] and `NEVER_WRITE`.
+#[derive(Clone, Debug)]
 pub struct MapRequest {
     /// Where.
     pub placement: Placement,
@@ -67,7 +67,7 @@ impl AddressSpace {
             .filter(|len| *len <= USER_END)
             .ok_or(Errno::ENOMEM)?;
         let flags = request.protection | request.flags | backing_flag(&request.backing);
-        if let Backing::Image { offset, .. } = request.backing {
+        if let Backing::Image { offset, .. } | Backing::File { offset, .. } = request.backing {
             offset.checked_add(len).ok_or(Errno::EOVERFLOW)?;
         }
         if self.vmas.len() > MAX_VMAS {
@@ -86,7 +86,7 @@ impl AddressSpace {
             self.unmap(frames, start, len)?;
         }
 
-        let vma = new_vma(frames, start, start + len, flags, &request.backing)?;
+        let vma = new_vma(start, start + len, flags, &request.backing);
         self.add_region(vma);
         Ok(start)
     }
@@ -250,35 +250,37 @@ pub(super) fn may_commit(frames: &Frames, bytes: u64, flags: u64) -> bool {
 fn backing_flag(backing: &Backing) -> u64 {
     match backing {
         Backing::Anonymous => 0,
-        Backing::Image { .. } => flag::FILE,
+        Backing::Image { .. } | Backing::File { .. } => flag::FILE,
     }
 }
 
-fn new_vma(
-    frames: &mut Frames,
-    start: u64,
-    end: u64,
-    flags: u64,
-    backing: &Backing,
-) -> Result<Vma, Errno> {
-    Ok(match *backing {
+fn new_vma(start: u64, end: u64, flags: u64, backing: &Backing) -> Vma {
+    let is_shared = flags & flag::SHARED != 0;
+    let (offset, inode, source) = match backing {
         Backing::Image {
             inode,
             data,
             size,
             offset,
-        } => Vma::new(
-            start,
-            end,
-            flags,
-            offset,
-            inode,
-            Source::Image { data, size },
-        ),
-        Backing::Anonymous if flags & flag::SHARED != 0 => {
-            let pages = SharedPages::new(frames, end - start).map_err(|_| Errno::ENOMEM)?;
-            Vma::new(start, end, flags, 0, 0, Source::Shared(Rc::new(pages)))
+        } => {
+            let (data, size) = (*data, *size);
+            (*offset, *inode, Source::Image { data, size })
         }
-        Backing::Anonymous => Vma::new(start, end, flags, 0, 0, Source::Anonymous),
-    })
+        Backing::File {
+            inode,
+            pages,
+            offset,
+        } if is_shared => (*offset, *inode, Source::Shared(Rc::clone(pages))),
+        Backing::File {
+            inode,
+            pages,
+            offset,
+        } => (*offset, *inode, Source::Private(Rc::clone(pages))),
+        Backing::Anonymous if is_shared => {
+            let pages = SharedPages::new(end - start);
+            (0, 0, Source::Shared(Rc::new(pages)))
+        }
+        Backing::Anonymous => (0, 0, Source::Anonymous),
+    };
+    Vma::new(start, end, flags, offset, inode, source)
 }

@@ -1,8 +1,9 @@
 //! Memory: frames, page tables, and the address spaces of processes.
 //!
 //! `phys` is the only door to guest-physical memory. `frames` counts references;
-//! `page_table` walks and edits; `vma` is a region, `vma_set` all of a space; `shared` are pages of MAP_SHARED;
-//! `space` puts them together, `early_writes` tells a fork what to copy at once. One file per operation on a space: `fault`, `fork`, `map` (mmap,
+//! `page_table` walks and edits; `vma` is a region, `vma_set` all of a space; `shared` are pages of MAP_SHARED and
+//! of files, kept in a `page_tree`; `space` puts them together, `early_writes` tells a fork what to copy at once.
+//! One file per operation on a space: `fault`, `fork`, `map` (mmap,
 //! munmap), `protect`, `remap`, `advise` (madvise, mincore), `program_break` (brk). `user` is how the rest of
 //! the kernel reaches a process's memory.
 
@@ -14,6 +15,7 @@ pub mod fork;
 pub mod frames;
 pub mod map;
 pub mod page_table;
+mod page_tree;
 pub mod phys;
 mod place;
 pub mod program_break;

@@ -4,7 +4,7 @@ use super::frames::Frames;
 use super::map::{may_commit, page_range};
 use super::page_table::frame_of;
 use super::space::{AddressSpace, Protection};
-use super::vma::{PROTECTION, Vma, is_data};
+use super::vma::{NEVER_WRITE, PROTECTION, Vma, is_data};
 use crate::errno::Errno;
 use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::inspect::vma as flag;
@@ -34,9 +34,7 @@ impl AddressSpace {
             let vma = self.vmas.find(at).ok_or(Errno::ENOMEM)?;
             let piece_end = vma.end().min(end);
             let (old, new) = (vma.flags(), vma.flags() & !PROTECTION | protection);
-            if new & (flag::SHARED | flag::FILE | flag::WRITE)
-                == flag::SHARED | flag::FILE | flag::WRITE
-            {
+            if new & NEVER_WRITE != 0 && new & flag::WRITE != 0 {
                 return Err(Errno::EACCES);
             }
             if old != new {

@@ -239,7 +239,9 @@ impl Vma {
     fn extension_offset(&self) -> u64 {
         match self.source {
             Source::Anonymous => 0,
-            Source::Image { .. } | Source::Shared(_) => self.offset_of(self.end()),
+            Source::Image { .. } | Source::Shared(_) | Source::Private(_) => {
+                self.offset_of(self.end())
+            }
         }
     }
 }

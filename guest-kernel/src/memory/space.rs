@@ -12,6 +12,7 @@ use super::early_writes::EarlyWrites;
 use super::frames::{Frames, OutOfFrames};
 use super::map::GapSearch;
 use super::page_table::{LOWER_HALF_END, PageTable, frame_of, set_line, shares_table};
+use super::shared::SharedPages;
 use super::vma::{Vma, is_data};
 use super::vma_set::VmaSet;
 use alloc::rc::Rc;
@@ -24,7 +25,7 @@ use forkvm_abi::page_table::UNCOUNTED;
 pub type Protection = u64;
 
 /// What fills the pages of a region that nobody has written yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Backing {
     /// Zeros.
     Anonymous,
@@ -37,6 +38,15 @@ pub enum Backing {
         data: u64,
         /// Bytes of the file.
         size: u64,
+        /// Offset in the file, page-aligned.
+        offset: u64,
+    },
+    /// A file in memory.
+    File {
+        /// Number of the inode, for /proc/PID/maps.
+        inode: u64,
+        /// Its contents.
+        pages: Rc<SharedPages>,
         /// Offset in the file, page-aligned.
         offset: u64,
     },

@@ -18,6 +18,8 @@ pub const DONT_FORK: u64 = 1 << 32;
 pub const WIPE_ON_FORK: u64 = 1 << 33;
 /// MAP_NORESERVE: mapping more than there is RAM is fine.
 pub const NO_RESERVE: u64 = 1 << 34;
+/// A shared mapping of a file that is not open for writing: it never becomes writable (Linux: no VM_MAYWRITE).
+pub const NEVER_WRITE: u64 = 1 << 35;
 /// Pages below a stack that must stay free (Linux's stack_guard_gap).
 pub const STACK_GUARD_BYTES: u64 = 256 * PAGE_SIZE;
 
@@ -28,8 +30,10 @@ pub(super) enum Source {
     Anonymous,
     /// A file of the root image at GPA `data`, `size` bytes.
     Image { data: u64, size: u64 },
-    /// Pages shared with whoever inherited the mapping.
+    /// Pages shared with whoever inherited the mapping, or a file in memory.
     Shared(Rc<SharedPages>),
+    /// A file in memory, copied on write.
+    Private(Rc<SharedPages>),
 }
 
 impl Source {
@@ -37,7 +41,9 @@ impl Source {
         match (self, other) {
             (Self::Anonymous, Self::Anonymous) => true,
             (Self::Image { data: one, .. }, Self::Image { data: two, .. }) => one == two,
-            (Self::Shared(one), Self::Shared(two)) => Rc::ptr_eq(one, two),
+            (Self::Shared(one), Self::Shared(two)) | (Self::Private(one), Self::Private(two)) => {
+                Rc::ptr_eq(one, two)
+            }
             _ => false,
         }
     }
@@ -119,7 +125,9 @@ impl Vma {
         match &self.source {
             Source::Anonymous => false,
             Source::Image { size, .. } => self.offset_of(address) >= *size,
-            Source::Shared(pages) => self.offset_of(address) >= pages.size(),
+            Source::Shared(pages) | Source::Private(pages) => {
+                self.offset_of(address) >= pages.size()
+            }
         }
     }
 
@@ -202,7 +210,7 @@ impl Vma {
 
     /// Ends the region's hold on what it maps.
     pub(super) fn retire(self, frames: &mut Frames) {
-        if let Source::Shared(pages) = self.source
+        if let Source::Shared(pages) | Source::Private(pages) = self.source
             && let Some(pages) = Rc::into_inner(pages)
         {
             pages.destroy(frames);

@@ -203,8 +203,7 @@ impl Kernel {
             child.context = Some(if request.has(uapi::CLONE_FS) {
                 self.fs.contexts.share(context)
             } else {
-                let copy = self.fs.contexts[context].clone();
-                self.fs.contexts.insert(copy)
+                self.fs.copy_context(context)
             });
         }
     }

@@ -123,6 +123,11 @@ impl Segment {
 impl Program {
     /// Checks all headers. ENOEXEC if it is no program for this machine, EINVAL for impossible segments.
     pub fn parse(file: &[u8]) -> Result<Self, Errno> {
+        Self::parse_head(file, file.len() as u64)
+    }
+
+    /// The same for the first bytes of a file of `file_len` bytes; ENOEXEC also if headers or interpreter lie behind them.
+    pub fn parse_head(file: &[u8], file_len: u64) -> Result<Self, Errno> {
         let header = file_header(file)?;
         let table = program_headers(file, &header)?;
         let mut program = Self {
@@ -139,7 +144,7 @@ impl Program {
         for entry in table.chunks_exact(size_of::<ProgramHeader>()) {
             let entry = ProgramHeader::read_from_bytes(entry).map_err(|_| Errno::ENOEXEC)?;
             match entry.kind {
-                PT_LOAD => program.add_segment(file, &entry)?,
+                PT_LOAD => program.add_segment(file_len, &entry)?,
                 PT_INTERP if program.interpreter.is_none() => {
                     program.interpreter = Some(interpreter(file, &entry)?)
                 }
@@ -172,7 +177,7 @@ impl Program {
 
     /// Takes a PT_LOAD in. EINVAL as Linux for sizes and addresses that cannot be; ENOEXEC for a truncated file
     /// and for segments that overlap or are out of order.
-    fn add_segment(&mut self, file: &[u8], entry: &ProgramHeader) -> Result<(), Errno> {
+    fn add_segment(&mut self, file_len: u64, entry: &ProgramHeader) -> Result<(), Errno> {
         let end = entry
             .address
             .checked_add(entry.memory_bytes)
@@ -187,7 +192,7 @@ impl Program {
             .offset
             .checked_add(entry.file_bytes)
             .ok_or(Errno::EINVAL)?;
-        if entry.file_bytes > 0 && file_end > file.len() as u64 {
+        if entry.file_bytes > 0 && file_end > file_len {
             return Err(Errno::ENOEXEC);
         }
         if self

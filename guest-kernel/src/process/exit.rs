@@ -121,14 +121,15 @@ impl Kernel {
             released.context.take(),
             released.handlers.take(),
         );
+        self.fs.abandon_opening(task);
         if let Some(files) = files {
             self.fs.release_table(files);
             self.deliver_wakeups();
-            self.fs.give_back_frames(&mut self.frames);
         }
         if let Some(context) = context {
-            drop(self.fs.contexts.release(context));
+            self.fs.release_context(context);
         }
+        self.fs.give_back_frames(&mut self.frames);
         if let Some(handlers) = handlers {
             drop(self.handlers.release(handlers));
         }

@@ -40,6 +40,8 @@ pub enum Progress {
     Deadline(u64),
     /// A vfork parent waits for the child of this pid to let go of its memory.
     Vfork(u32),
+    /// An open(2) waits for the other end of a FIFO; its open file is kept by the file system.
+    Opening,
     /// The awaited thing has happened; the value is what the call returns.
     Done(u64),
 }

@@ -9,7 +9,7 @@ use crate::memory::Access;
 use crate::memory::address::page_up;
 use crate::memory::map::{MapRequest, Placement};
 use crate::memory::space::{Backing, Protection};
-use crate::memory::vma::NO_RESERVE;
+use crate::memory::vma::{NEVER_WRITE, NO_RESERVE};
 use crate::process::task::TaskId;
 use forkvm_abi::PAGE_SIZE;
 use forkvm_abi::inspect::vma as flag;
@@ -22,16 +22,18 @@ pub fn sys_mmap(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult
     if !offset.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL);
     }
-    let backing = if flags & raw::MAP_ANONYMOUS != 0 {
-        Backing::Anonymous
+    let (backing, access) = if flags & raw::MAP_ANONYMOUS != 0 {
+        (Backing::Anonymous, raw::O_RDWR)
     } else {
-        file_backing(kernel, task, args.int(4), offset)?
+        let table = kernel.tasks[task].files.ok_or(Errno::EBADF)?;
+        let shared = flags & raw::MAP_TYPE != raw::MAP_PRIVATE;
+        kernel.fs.mapping(table, args.int(4), offset, shared)?
     };
     let request = MapRequest {
         placement: placement(address, flags),
         len,
         protection: protection(prot),
-        flags: region_flags(flags, prot, &backing)?,
+        flags: region_flags(flags, prot, &backing, access)?,
         backing,
     };
 
@@ -51,19 +53,6 @@ pub fn sys_mmap(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult
     Ok(Completion::Value(start))
 }
 
-/// The file behind a descriptor. EBADF, and ENODEV for what cannot be mapped.
-fn file_backing(kernel: &Kernel, task: TaskId, fd: i32, offset: u64) -> Result<Backing, Errno> {
-    let table = kernel.tasks[task].files.ok_or(Errno::EBADF)?;
-    let inode = kernel.fs.inode_of(table, fd)?;
-    let file = kernel.fs.program(inode).map_err(|_| Errno::ENODEV)?;
-    Ok(Backing::Image {
-        inode: file.inode,
-        data: file.data.0,
-        size: file.size,
-        offset,
-    })
-}
-
 fn placement(address: u64, flags: u32) -> Placement {
     if flags & raw::MAP_FIXED_NOREPLACE != 0 {
         Placement::FixedNoReplace(address)
@@ -74,10 +63,10 @@ fn placement(address: u64, flags: u32) -> Placement {
     }
 }
 
-/// Flags of the region to be. EINVAL for a type mmap(2) does not know; EACCES for writing to a file
-/// of the root image through a shared mapping; EOPNOTSUPP for what MAP_SHARED_VALIDATE must refuse.
-fn region_flags(flags: u32, prot: u32, backing: &Backing) -> Result<u64, Errno> {
-    let is_file = matches!(backing, Backing::Image { .. });
+/// Flags of the region to be. EINVAL for a type mmap(2) does not know; EACCES for what the file is not open
+/// for; EOPNOTSUPP for what MAP_SHARED_VALIDATE must refuse.
+fn region_flags(flags: u32, prot: u32, backing: &Backing, access: u32) -> Result<u64, Errno> {
+    let is_file = matches!(backing, Backing::Image { .. } | Backing::File { .. });
     let mut region = match flags & raw::MAP_TYPE {
         raw::MAP_PRIVATE => 0,
         raw::MAP_SHARED => flag::SHARED,
@@ -85,11 +74,17 @@ fn region_flags(flags: u32, prot: u32, backing: &Backing) -> Result<u64, Errno> 
         raw::MAP_SHARED_VALIDATE if is_file => return Err(Errno::EOPNOTSUPP),
         _ => return Err(Errno::EINVAL),
     };
-    if is_file && region == flag::SHARED && prot & raw::PROT_WRITE != 0 {
+    if access == raw::O_WRONLY {
         return Err(Errno::EACCES);
     }
+    if region == flag::SHARED && access == raw::O_RDONLY {
+        if prot & raw::PROT_WRITE != 0 {
+            return Err(Errno::EACCES);
+        }
+        region |= NEVER_WRITE;
+    }
     if flags & raw::MAP_GROWSDOWN != 0 {
-        if is_file || region == flag::SHARED {
+        if is_file || region & flag::SHARED != 0 {
             return Err(Errno::EINVAL);
         }
         region |= flag::GROWS_DOWN;

@@ -91,6 +91,7 @@ pub enum WaitChannel {
     FutexWait = 11,
     DoSignalStop = 12,
     FutexLock = 13,
+    WaitForPartner = 20,
 }
 
 /// Heap that a handler may use up; with less than that, only calls that give something back are served.

@@ -6,6 +6,7 @@ mod directory;
 mod file;
 mod path;
 mod pipe;
+mod tree;
 
 use super::io::{Sink, Source};
 use super::{FileSystem, Inode, OpenFile};
@@ -14,6 +15,7 @@ use crate::errno::Errno;
 use crate::fs::inode::make_device;
 use crate::fs::path::{LastLink, Viewpoint};
 use crate::fs::proc::Processes;
+use crate::fs::tree::Owner;
 use crate::memory::phys::PhysWindow;
 use crate::memory::{Frame, Frames, PhysAddr};
 use alloc::vec::Vec;
@@ -127,6 +129,10 @@ impl Builder {
         }
         let parent = &mut self.entries[directory as usize];
         (parent.data, parent.size) = (u64::from(first), children.len() as u64);
+        let below = children
+            .iter()
+            .filter(|(_, _, node)| matches!(node, Node::Directory));
+        parent.nlink = 2 + u32::try_from(below.count()).expect("a small tree");
         for (number, (_, path, node)) in (first..).zip(&children) {
             if matches!(node, Node::Directory) {
                 self.add_children(tree, number, path);
@@ -162,7 +168,7 @@ impl Builder {
             size: size as u64,
             mtime: 1,
             nlink: 1,
-            reserved: 0,
+            ..ImageEntry::default()
         }
     }
 
@@ -220,11 +226,14 @@ fn open(fs: &mut FileSystem, path: &str, flags: u32) -> Result<Id<OpenFile>, Err
     fs.open(
         &Viewpoint {
             start: Inode::ROOT,
+            root: Inode::ROOT,
             last_link: LastLink::Follow,
             processes: &processes,
         },
         path.as_bytes(),
         flags,
+        0o644,
+        Owner::default(),
     )
 }
 

@@ -118,6 +118,7 @@ fn a_walk_tells_where_a_missing_name_would_go() {
     let processes = TwoProcesses(Inode::ROOT);
     let view = Viewpoint {
         start: Inode::ROOT,
+        root: Inode::ROOT,
         last_link: LastLink::Follow,
         processes: &processes,
     };
@@ -166,6 +167,7 @@ fn proc_shows_processes() {
         fs.walk(
             &Viewpoint {
                 start: Inode::ROOT,
+                root: Inode::ROOT,
                 last_link,
                 processes: &processes,
             },
@@ -210,7 +212,7 @@ fn nonsense_in_the_index_reads_as_nothing() {
         ..ImageEntry::default()
     };
     store(&mut window, INDEX, [bad; 20].as_bytes());
-    let fs = FileSystem::new(&boot, window);
+    let mut fs = FileSystem::new(&boot, window);
     assert_eq!(fs.resolve(Inode::ROOT, b"/bin", true), Err(Errno::ENOENT));
     assert_eq!(
         fs.program(Inode::Image(u32::MAX))

@@ -196,7 +196,7 @@ fn mprotect_refuses_what_linux_refuses() {
     let backing = file(&frames, 0);
     let request = MapRequest {
         backing,
-        flags: SHARED,
+        flags: SHARED | crate::memory::vma::NEVER_WRITE,
         ..anonymous(Placement::Fixed(BASE + 20 * P), 2, READ)
     };
     space.map(&mut frames, &request).expect("it fits");

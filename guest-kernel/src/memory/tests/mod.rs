@@ -126,19 +126,16 @@ fn check_references(frames: &Frames, spaces: &[&AddressSpace]) {
             .for_each(|frame| *owners.entry(frame).or_default() += 1);
         *owners.entry(space.table.root()).or_default() += 1;
         for vma in space.vmas() {
-            if let Source::Shared(object) = &vma.source {
+            if let Source::Shared(object) | Source::Private(object) = &vma.source {
                 objects.insert(std::rc::Rc::as_ptr(object), object.clone());
             }
         }
         check_records(space);
     }
     for object in objects.values() {
-        let (tables, pages) = count_entries(frames, object.root(), 4);
-        tables
-            .into_iter()
-            .chain(pages)
-            .for_each(|frame| *owners.entry(frame).or_default() += 1);
-        *owners.entry(object.root()).or_default() += 1;
+        for frame in object.frames(&frames.window) {
+            *owners.entry(frame).or_default() += 1;
+        }
     }
     for root in frames.skeletons.roots() {
         let (tables, pages) = count_entries(frames, root, 4);

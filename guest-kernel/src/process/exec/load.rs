@@ -86,12 +86,7 @@ fn map_segment(
                 len: file_pages_end - start,
                 protection: segment.protection,
                 flags: 0,
-                backing: Backing::Image {
-                    inode: file.inode,
-                    data: file.data.0,
-                    size: file.size,
-                    offset: page_down(segment.offset),
-                },
+                backing: file.backing(page_down(segment.offset)),
             },
         )?;
     }

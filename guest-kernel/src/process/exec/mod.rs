@@ -75,24 +75,21 @@ impl Kernel {
         if exe != request.inode {
             self.measure_arguments(task, &mut request)?;
         }
-        let program = Program::parse(self.file_bytes(&file))?;
+        let program = Program::parse_head(&file.head(&self.frames), file.size)?;
         let image = self.build_image(task, exe, &file, &program, &request)?;
+        drop(file);
         self.commit(task, image, &request.name);
         Ok(())
     }
 
     /// The file to be mapped: regular and executable by somebody. EACCES.
-    fn program_file(&self, inode: Inode) -> Result<ProgramFile, Errno> {
+    fn program_file(&mut self, inode: Inode) -> Result<ProgramFile, Errno> {
         let file = self.fs.program(inode)?;
         if file.mode & 0o111 == 0 {
             Err(Errno::EACCES)
         } else {
             Ok(file)
         }
-    }
-
-    fn file_bytes(&self, file: &ProgramFile) -> &[u8] {
-        self.frames.window.bytes(file.data, file.size)
     }
 
     /// While the file is a script, its interpreter takes its place and its name becomes an argument. ELOOP, ENOEXEC.
@@ -105,11 +102,14 @@ impl Kernel {
         let mut name: Box<[u8]> = request.name.clone();
         for _ in 0..=SCRIPT_LEVELS {
             let file = self.program_file(inode)?;
-            let Some(line) = first_line(self.file_bytes(&file))? else {
+            let head = file.head(&self.frames);
+            let Some(line) = first_line(&head)? else {
+                drop(head);
                 return Ok((inode, file));
             };
-            let (interpreter, argument) =
+            let (interpreter, argument): (Box<[u8]>, _) =
                 (Box::from(line.interpreter), line.argument.map(Box::from));
+            drop(head);
             request
                 .arguments
                 .put_interpreter_in_front(Box::clone(&interpreter), argument, name);
@@ -160,7 +160,7 @@ impl Kernel {
 
     /// The dynamic linker, if the program names one. ENOENT if it does not exist, ELIBBAD if it is no ELF file.
     fn find_interpreter(
-        &self,
+        &mut self,
         task: TaskId,
         file: &ProgramFile,
         program: &Program,
@@ -168,10 +168,10 @@ impl Kernel {
         let Some(range) = program.interpreter.clone() else {
             return Ok(None);
         };
-        let path = &self.file_bytes(file)[range];
-        let inode = self.find_program(task, path)?;
+        let inode = self.find_program(task, &file.head(&self.frames)[range])?;
         let interpreter = self.program_file(inode)?;
-        let parsed = Program::parse(self.file_bytes(&interpreter)).map_err(|_| Errno::ELIBBAD)?;
+        let parsed = Program::parse_head(&interpreter.head(&self.frames), interpreter.size)
+            .map_err(|_| Errno::ELIBBAD)?;
         Ok(Some((interpreter, parsed)))
     }
 

@@ -33,6 +33,7 @@ impl WaitChannel {
         match self {
             Self::DoWait
             | Self::KernelClone
+            | Self::WaitForPartner
             | Self::PipeRead
             | Self::PipeWrite
             | Self::NTtyRead
@@ -191,6 +192,10 @@ impl Kernel {
     /// Gives the interrupted system call the result that the program sees after its handler.
     fn finish_interrupted(&mut self, task: TaskId, channel: WaitChannel, action: Action) {
         self.futex_leave(task);
+        if channel == WaitChannel::WaitForPartner {
+            self.fs.abandon_opening(task);
+            self.fs.give_back_frames(&mut self.frames);
+        }
         let task = &mut self.tasks[task];
         task.retry = false;
         let progress = core::mem::take(&mut task.progress);

@@ -89,6 +89,7 @@ impl Kernel {
         self.fs.walk(
             &Viewpoint {
                 start,
+                root: self.root(task),
                 last_link,
                 processes: &self.view(task),
             },
@@ -100,7 +101,7 @@ impl Kernel {
     pub(super) fn start_of(&self, task: TaskId, dirfd: i32, path: &[u8]) -> Result<Inode, Errno> {
         match path.first() {
             None => Err(Errno::ENOENT),
-            Some(b'/') => Ok(Inode::ROOT),
+            Some(b'/') => Ok(self.root(task)),
             Some(_) => {
                 let inode = self.inode_at(task, dirfd)?;
                 if self.fs.is_directory(inode) {
@@ -110,6 +111,11 @@ impl Kernel {
                 }
             }
         }
+    }
+
+    /// What the task sees as `/`.
+    pub(super) fn root(&self, task: TaskId) -> Inode {
+        self.fs.contexts[self.context(task)].root
     }
 
     /// The inode behind a descriptor, or the current directory for AT_FDCWD. EBADF.

@@ -115,6 +115,12 @@ impl Kernel {
             Progress::Bytes(done) => done,
             _ => 0,
         };
+        let room = match self.fs.place_of_write(file, at) {
+            Some(place) if segments.iter().any(|segment| segment.len > 0) => {
+                self.room_below_limit(task, place)?
+            }
+            _ => u64::MAX,
+        };
         let space = self.tasks[task]
             .space
             .expect("a task in a system call has an address space");
@@ -124,6 +130,7 @@ impl Kernel {
         };
         let mut buffers = UserBuffers::new(user, segments);
         buffers.skip(usize::try_from(done).unwrap_or(usize::MAX));
+        buffers.limit(room);
         let mut moved = 0;
         let result = loop {
             match self.fs.write(file, at.map(|at| at + moved), &mut buffers) {
@@ -135,6 +142,9 @@ impl Kernel {
                 break Ok(0);
             }
         };
+        if !self.fs.stale.is_empty() {
+            self.settle_files();
+        }
         self.finish_write(task, file, done + moved, result)
     }
 

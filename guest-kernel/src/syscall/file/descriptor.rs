@@ -178,6 +178,14 @@ pub fn sys_fcntl(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResul
         | uapi::F_OFD_GETLK
         | uapi::F_OFD_SETLK
         | uapi::F_OFD_SETLKW => record_lock(kernel, task, id, command, args.0[2]),
+        uapi::F_GET_SEALS => {
+            let seals = kernel.fs.seals(kernel.fs.files[id].inode)?;
+            Ok(Completion::Value(u64::from(seals)))
+        }
+        uapi::F_ADD_SEALS => {
+            kernel.fs.add_seals(id, argument)?;
+            DONE
+        }
         uapi::F_GETPIPE_SZ => count(kernel.fs.pipe_of(id).ok_or(Errno::EBADF)?.capacity()),
         uapi::F_SETPIPE_SZ => {
             let capacity = kernel.fs.resize_pipe(id, u64::from(argument))?;
@@ -216,7 +224,7 @@ fn record_lock(
 pub fn sys_fsync(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
     let id = kernel.fs.file(kernel.table(task), args.int(0))?;
     match kernel.fs.files[id].kind {
-        FileKind::Image { .. } | FileKind::Directory => DONE,
+        FileKind::Regular | FileKind::Directory => DONE,
         _ => Err(Errno::EINVAL),
     }
 }

@@ -6,7 +6,7 @@ use crate::fs::Inode;
 use crate::kernel::Kernel;
 use crate::process::task::TaskId;
 use crate::syscall::Args;
-use forkvm_abi::image::mode::{S_IFDIR, S_IFLNK, S_IFREG};
+use forkvm_abi::image::mode::S_IFDIR;
 use linux_raw_sys::general::{
     AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, R_OK, W_OK, X_OK,
 };
@@ -50,10 +50,6 @@ fn access(
     let metadata = kernel
         .fs
         .metadata(kernel.resolve_at(task, dirfd, &path, flags)?);
-    if wanted & W_OK != 0 && (metadata.is(S_IFREG) || metadata.is(S_IFDIR) || metadata.is(S_IFLNK))
-    {
-        return Err(Errno::EROFS);
-    }
     // Root may do anything, except execute a file that nobody may.
     if wanted & X_OK != 0 && !metadata.is(S_IFDIR) && metadata.mode & 0o111 == 0 {
         return Err(Errno::EACCES);
@@ -99,9 +95,8 @@ fn read_link(
 
 /// getcwd(2): the system call returns the length, NUL included.
 pub fn sys_getcwd(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    let mut path = kernel
-        .fs
-        .path_of(kernel.fs.contexts[kernel.context(task)].cwd);
+    let context = &kernel.fs.contexts[kernel.context(task)];
+    let mut path = kernel.fs.path_below(context.root, context.cwd)?;
     path.push(0);
     if path.len() as u64 > args.0[1] {
         return Err(Errno::ERANGE);
@@ -128,7 +123,24 @@ fn change_directory(kernel: &mut Kernel, task: TaskId, inode: Inode) -> SyscallR
         return Err(Errno::ENOTDIR);
     }
     let context = kernel.context(task);
-    kernel.fs.contexts[context].cwd = inode;
+    kernel.fs.change_directory(context, inode);
+    kernel.settle_files();
+    DONE
+}
+
+/// chroot(2). EPERM without privilege.
+pub fn sys_chroot(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
+    let path = kernel.read_path(task, args.0[0])?;
+    let inode = kernel.resolve_at(task, AT_FDCWD, &path, 0)?;
+    if !kernel.fs.is_directory(inode) {
+        return Err(Errno::ENOTDIR);
+    }
+    if !kernel.tasks[task].credentials.is_privileged() {
+        return Err(Errno::EPERM);
+    }
+    let context = kernel.context(task);
+    kernel.fs.change_root(context, inode);
+    kernel.settle_files();
     DONE
 }
 

@@ -2,7 +2,7 @@
 
 use super::{DONE, SyscallResult};
 use crate::errno::Errno;
-use crate::fs::inode::Metadata;
+use crate::fs::inode::{Metadata, Timestamp};
 use crate::kernel::Kernel;
 use crate::process::task::TaskId;
 use crate::syscall::Args;
@@ -90,8 +90,8 @@ struct Statfs {
 
 const _: () = assert!(size_of::<Statfs>() == size_of::<uapi::statfs>());
 
-/// f_flags: ST_RDONLY and ST_VALID (statfs(2)).
-const READ_ONLY: u64 = 0x21;
+/// f_flags: ST_VALID and ST_RELATIME (statfs(2)).
+const VALID: u64 = 0x1020;
 
 /// stat(2).
 pub fn sys_stat(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
@@ -187,31 +187,40 @@ fn write_statfs(
     address: u64,
     metadata: &Metadata,
 ) -> SyscallResult {
-    let told = Statfs {
+    let mut told = Statfs {
         kind: u64::from(metadata.file_system_magic()),
         block_size: PAGE_SIZE,
         name_max: crate::fs::path::NAME_MAX as u64,
         fragment_size: PAGE_SIZE,
-        flags: READ_ONLY,
+        flags: VALID,
         id: metadata.device,
         ..Statfs::default()
     };
+    if told.kind == u64::from(uapi::OVERLAYFS_SUPER_MAGIC) {
+        let room = kernel.fs.room();
+        (told.blocks, told.blocks_free) = (room.pages, room.pages_free);
+        told.blocks_available = room.pages_free;
+        (told.files, told.files_free) = (room.inodes, room.inodes_free);
+    }
     kernel.user(task).write(address, &told)?;
     DONE
 }
 
 impl From<&Metadata> for Stat {
     fn from(metadata: &Metadata) -> Self {
+        let times = &metadata.times;
         Self {
             device: metadata.device,
             number: metadata.number,
             links: u64::from(metadata.links),
             mode: metadata.mode,
+            uid: metadata.uid,
+            gid: metadata.gid,
             rdev: metadata.rdev,
             size: metadata.size,
             block_size: PAGE_SIZE,
-            blocks: metadata.blocks(),
-            times: [[metadata.mtime, 0]; 3],
+            blocks: metadata.blocks,
+            times: [times.accessed, times.modified, times.changed].map(pair),
             ..Self::default()
         }
     }
@@ -219,23 +228,21 @@ impl From<&Metadata> for Stat {
 
 impl From<&Metadata> for Statx {
     fn from(metadata: &Metadata) -> Self {
+        let times = &metadata.times;
         Self {
-            mask: uapi::STATX_BASIC_STATS,
+            mask: uapi::STATX_BASIC_STATS | uapi::STATX_BTIME,
             block_size: 4096,
             links: metadata.links,
+            uid: metadata.uid,
+            gid: metadata.gid,
             mode: metadata.mode.to_le_bytes()[..2]
                 .iter()
                 .rev()
                 .fold(0, |mode, byte| mode << 8 | u16::from(*byte)),
             number: metadata.number,
             size: metadata.size,
-            blocks: metadata.blocks(),
-            times: [
-                [metadata.mtime, 0],
-                [0, 0],
-                [metadata.mtime, 0],
-                [metadata.mtime, 0],
-            ],
+            blocks: metadata.blocks,
+            times: [times.accessed, times.born, times.changed, times.modified].map(pair),
             rdev: major_minor(metadata.rdev),
             device: major_minor(metadata.device),
             ..Self::default()
@@ -243,8 +250,18 @@ impl From<&Metadata> for Statx {
     }
 }
 
+fn pair(time: Timestamp) -> [i64; 2] {
+    [time.seconds, i64::from(time.nanoseconds)]
+}
+
 /// The inverse of `make_device`.
-#[allow(clippy::cast_possible_truncation, reason = "masked to a byte")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "both are masked to 32 bits"
+)]
 fn major_minor(device: u64) -> [u32; 2] {
-    [(device >> 8 & 0xfff) as u32, (device & 0xff) as u32]
+    [
+        (device >> 8 & 0xfff | device >> 32 & 0xffff_f000) as u32,
+        (device & 0xff | device >> 12 & 0xffff_ff00) as u32,
+    ]
 }

@@ -1,14 +1,12 @@
-//! read(2), write(2) and their kin, lseek(2), sendfile(2): which file, which buffers, which position.
+//! read(2), write(2) and their kin, lseek(2): which file, which buffers, which position.
 
 use super::{Completion, SyscallResult};
 use crate::errno::Errno;
-use crate::fs::file::FileKind;
-use crate::fs::io::{Bytes, MAX_TRANSFER, Segment};
+use crate::fs::io::Segment;
 use crate::kernel::Kernel;
-use crate::memory::PhysAddr;
 use crate::process::task::TaskId;
 use crate::syscall::Args;
-use linux_raw_sys::general::{O_APPEND, RWF_DSYNC, RWF_HIPRI, RWF_SYNC};
+use linux_raw_sys::general::{RWF_DSYNC, RWF_HIPRI, RWF_SYNC};
 
 /// read(2).
 pub fn sys_read(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
@@ -117,42 +115,6 @@ pub fn sys_lseek(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResul
         .map(Completion::Value)
 }
 
-/// sendfile(2): from a regular file to anything.
-pub fn sys_sendfile(kernel: &mut Kernel, task: TaskId, args: &Args) -> SyscallResult {
-    let (offset_address, wanted) = (args.0[2], args.0[3].min(MAX_TRANSFER));
-    let from = kernel.readable(task, args.int(1))?;
-    let to = kernel.writable(task, args.int(0))?;
-    let FileKind::Image { data, size } = kernel.fs.files[from].kind else {
-        return Err(Errno::EINVAL);
-    };
-    if kernel.fs.files[to].flags & O_APPEND != 0 {
-        return Err(Errno::EINVAL);
-    }
-    let start = match offset_address {
-        0 => kernel.fs.files[from].offset,
-        address => position(kernel.user(task).read(address)?)?,
-    };
-    let window = kernel.frames.window;
-    let bytes = window.bytes(
-        PhysAddr(data.0 + start.min(size)),
-        wanted.min(size - start.min(size)),
-    );
-    let mut source = Bytes {
-        bytes,
-        frames: &mut kernel.frames,
-    };
-    let result = kernel.fs.write(to, None, &mut source);
-    let moved = match kernel.finish_write(task, to, 0, result)? {
-        Completion::Value(moved) => moved,
-        parked => return Ok(parked),
-    };
-    match offset_address {
-        0 => kernel.fs.files[from].offset = start + moved,
-        address => kernel.user(task).write(address, &(start + moved))?,
-    }
-    Ok(Completion::Value(moved))
-}
-
 /// The buffer of read and write: second and third argument. EFAULT, EINVAL.
 fn one_buffer(args: &Args) -> Result<Segment, Errno> {
     let segment = Segment::checked(args.0[1], args.0[2])?;
@@ -164,7 +126,7 @@ fn one_buffer(args: &Args) -> Result<Segment, Errno> {
 }
 
 /// A position in a file. EINVAL if negative.
-fn position(argument: u64) -> Result<u64, Errno> {
+pub(super) fn position(argument: u64) -> Result<u64, Errno> {
     if argument.cast_signed() < 0 {
         Err(Errno::EINVAL)
     } else {

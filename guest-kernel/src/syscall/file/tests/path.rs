@@ -84,15 +84,15 @@ fn stat_tells_type_size_and_numbers() {
         (0o020_000, 0x103)
     );
     assert_eq!(
-        machine.value(sys_statx, &[fd_cwd(), null, 0, 0x7ff, DATA]),
+        machine.value(sys_statx, &[fd_cwd(), null, 0, 0xfff, DATA]),
         Ok(0)
     );
     assert_eq!(
         (machine.word(DATA) & 0xffff_ffff, machine.word(DATA + 128)),
-        (0x7ff, 3 << 32 | 1)
+        (0xfff, 3 << 32 | 1)
     );
     assert_eq!(
-        machine.value(sys_statx, &[fd_cwd(), null, 0x6000, 0x7ff, DATA]),
+        machine.value(sys_statx, &[fd_cwd(), null, 0x6000, 0xfff, DATA]),
         Err(Errno::EINVAL)
     );
     assert_eq!(machine.value(sys_statfs, &[null, DATA]), Ok(0));
@@ -104,7 +104,7 @@ fn access_and_links() {
     let mut machine = Machine::new();
     let path = machine.text("/etc/up");
     assert_eq!(machine.value(sys_access, &[path, 5]), Ok(0));
-    assert_eq!(machine.value(sys_access, &[path, 2]), Err(Errno::EROFS));
+    assert_eq!(machine.value(sys_access, &[path, 2]), Ok(0));
     assert_eq!(machine.value(sys_access, &[path, 8]), Err(Errno::EINVAL));
     assert_eq!(machine.value(sys_readlink, &[path, DATA, 100]), Ok(6));
     assert_eq!(machine.peek(DATA, 6), b"../bin");
