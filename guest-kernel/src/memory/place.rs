@@ -13,7 +13,7 @@ impl AddressSpace {
         let object = match &vma.source {
             Source::Anonymous => return None,
             Source::Image { data, .. } => *data,
-            Source::Shared(pages) => Rc::as_ptr(pages).addr() as u64,
+            Source::Shared(pages) | Source::Private(pages) => Rc::as_ptr(pages).addr() as u64,
         };
         Some((object, vma.offset_of(address)))
     }
