@@ -226,7 +226,10 @@ fn mprotect_refuses_what_linux_refuses() {
         (BASE + 8 * P, BASE + 10 * P, READ),
         "up to the hole it is done"
     );
-    assert_eq!(regions(&space)[2].2, READ | SHARED | FILE);
+    assert_eq!(
+        regions(&space)[2].2,
+        READ | SHARED | FILE | crate::memory::vma::NEVER_WRITE
+    );
 }
 
 #[test]
