@@ -98,7 +98,7 @@ enum Piece<'a> {
 impl<'a> Layout<'a> {
     /// GPA of the content's first byte.
     fn place(&mut self, content: &'a Content) -> u64 {
-        let len = content.len();
+        let len = content.size();
         match content {
             Content::Embedded(bytes) => self.add(Piece::Bytes(bytes), len),
             Content::Bytes(bytes) => self.add(Piece::Bytes(bytes), len),
@@ -212,7 +212,7 @@ impl<'a> Index<'a> {
             },
             _ => ImageEntry {
                 data: layout.place(&file.content),
-                size: file.content.len(),
+                size: file.content.size(),
                 ..ImageEntry::default()
             },
         }

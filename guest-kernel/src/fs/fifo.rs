@@ -1,7 +1,7 @@
 //! FIFOs (fifo(7)): a pipe behind a name, there while somebody has it open.
 //!
 //! Who opens one end waits until the other is opened too. The end counts as open meanwhile, as on Linux (fs/pipe.c,
-//! fifo_open), so the waiting call keeps its open file in [`FileSystem::opening`] until it goes on.
+//! fifo_open), so the waiting call keeps its open file in `FileSystem::opening` until it goes on.
 
 use super::FileSystem;
 use super::file::{FileKind, OpenFile};

@@ -2,7 +2,7 @@
 //! something has changed.
 //!
 //! A node is named by its st_ino, which is never used twice. An image entry that nobody has changed needs no
-//! node; [`FileSystem::own`] makes one the first time. The contents stay in the image even then:
+//! node; `FileSystem::own` makes one the first time. The contents stay in the image even then:
 //! only pages that are written get frames.
 
 use super::FileSystem;

@@ -156,7 +156,9 @@ mod tests {
         header.set_entry_type(kind);
         header.set_mode(mode);
         header.set_size(size);
-        (header.set_uid(7), header.set_gid(8), header.set_mtime(9));
+        header.set_uid(7);
+        header.set_gid(8);
+        header.set_mtime(9);
         header
     }
 

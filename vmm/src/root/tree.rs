@@ -108,7 +108,7 @@ pub enum Content {
 
 impl Content {
     /// Bytes.
-    pub fn len(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         match self {
             Self::Embedded(bytes) => bytes.len() as u64,
             Self::Bytes(bytes) => bytes.len() as u64,
@@ -168,7 +168,7 @@ impl Tree {
         })
     }
 
-    /// Whether more files than [`MAX_FILES`] were made.
+    /// Whether more files than `MAX_FILES` were made.
     pub fn is_full(&self) -> bool {
         self.files > MAX_FILES
     }
