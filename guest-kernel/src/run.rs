@@ -59,10 +59,10 @@ impl Kernel {
                 }
                 self.arm_timer(slice_end);
             }
-            for deadline in [self.console_deadline(), self.scheduler.next_deadline()]
-                .into_iter()
-                .flatten()
-            {
+            if let Some(deadline) = self.console_deadline() {
+                self.arm_timer(deadline);
+            }
+            if let Some(deadline) = self.scheduler.next_deadline() {
                 self.arm_timer(deadline);
             }
             let trap = self.enter(task, &mut since);
